@@ -1,0 +1,134 @@
+"""
+What can go wrong inside, by name.
+
+Adapters translate foreign failures into these at their own door; the engine raises and
+catches them; `protocol.errors.as_s3_error` is the only place that turns them into an
+answer for a client. Messages never hold a secret and read well after "because".
+"""
+
+from __future__ import annotations
+
+
+class OrchestratorError(Exception):
+    """The common root, so that nothing else is mistaken for one of ours."""
+
+
+class NoSuchBucket(OrchestratorError):
+    """No bucket of that name is being served."""
+
+
+class BucketExists(OrchestratorError):
+    """The name is taken; `owned` tells whether by the caller."""
+
+    def __init__(self, bucket: str, *, owned: bool) -> None:
+        super().__init__(bucket)
+        self.owned = owned
+
+
+class BucketNotEmpty(OrchestratorError):
+    """The bucket still holds an object, a version or a delete marker."""
+
+
+class NoSuchKey(OrchestratorError):
+    """The key has no version that a plain read would see."""
+
+
+class NoSuchVersion(OrchestratorError):
+    """The key has no version of that id."""
+
+
+class NoSuchUpload(OrchestratorError):
+    """No open multipart upload of that id belongs to that bucket and key."""
+
+
+class InvalidPart(OrchestratorError):
+    """A listed part was never uploaded, or its ETag is another one."""
+
+    def __init__(self, number: int, etag: str = "") -> None:
+        super().__init__(f"part {number}")
+        self.number = number
+        self.etag = etag
+
+
+class PartTooSmall(OrchestratorError):
+    """A part other than the last is under S3's 5 MiB."""
+
+    def __init__(self, number: int, size: int, etag: str = "") -> None:
+        super().__init__(f"part {number} has {size} bytes")
+        self.number = number
+        self.size = size
+        self.etag = etag
+
+
+class Conflict(OrchestratorError):
+    """Another operation on the same thing is under way; trying again is right."""
+
+
+class PreconditionFailed(OrchestratorError):
+    """A condition of the request does not hold; the argument is the header's name."""
+
+
+class InsufficientStorage(OrchestratorError):
+    """No backend that may take the bytes has room for them."""
+
+
+class TooManyUploads(OrchestratorError):
+    """The bucket already has as many open multipart uploads as it may."""
+
+
+class BackendError(OrchestratorError):
+    """
+    A backend could not do what it was asked.
+
+    `sent` says whether any of the request may have reached the backend: if not, nothing
+    can appear there later; if so, the outcome is unclear until somebody has looked.
+    """
+
+    def __init__(self, message: str, *, sent: bool = True) -> None:
+        super().__init__(message)
+        self.sent = sent
+
+
+class BackendUnavailable(BackendError):
+    """It did not answer, or answered that it cannot answer now (5xx, throttled, stalled)."""
+
+
+class BackendRefused(BackendError):
+    """It answered clearly that it will not (4xx other than the ones with names of their own)."""
+
+    def __init__(self, message: str, *, status: int = 0, code: str = "") -> None:
+        super().__init__(message)
+        self.status = status
+        self.code = code
+
+
+class NameTaken(BackendError):
+    """The backend holds an object of that name and was asked not to replace one."""
+
+
+class NoSuchBlob(BackendError):
+    """The backend has no object of that name (and does have the bucket it was asked in)."""
+
+
+class BlobChanged(BackendError):
+    """The object of that name does not have the ETag the ledger knows."""
+
+
+class IntegrityError(OrchestratorError):
+    """Bytes are not what the ledger says they are."""
+
+
+class StoreUnavailable(OrchestratorError):
+    """The ledger cannot be asked at the moment."""
+
+
+class TransactionUnclear(StoreUnavailable):
+    """A COMMIT got no answer: the change may or may not have happened."""
+
+
+class LedgerInUse(OrchestratorError):
+    """Another process holds this ledger."""
+
+
+class BodyAborted(OrchestratorError):
+    """The client left, or stalled, before the whole body had come."""

@@ -1,0 +1,510 @@
+"""
+The ports: what the engine asks for, and what adapters provide.
+
+The engine (`objects`) knows roles, never products. Each interface has a contract suite in
+`tests/contracts`, run on every provider. All methods that wait are coroutines; anything
+awaited here may be cancelled unless the docstring says it must be shielded.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from typing import Any, Protocol, TypeVar
+
+from attrs import Factory, frozen
+from twisted.web.iweb import IBodyProducer
+from zope.interface import Attribute, Interface
+
+from s3orchestrator.domain.records import (
+    Blob,
+    Bucket,
+    Committed,
+    Completion,
+    ListedVersion,
+    NewVersion,
+    Part,
+    Removed,
+    Upload,
+    Usage,
+    Version,
+)
+from s3orchestrator.protocol.checksums import Checksum
+from s3orchestrator.protocol.conditions import WriteCondition
+from s3orchestrator.protocol.metadata import ObjectMetadata
+from s3orchestrator.protocol.ranges import ByteRange
+
+T = TypeVar("T")
+
+
+class Filter(Protocol):
+    """One stage in the life of a body: pure, incremental, raising if the bytes lie."""
+
+    def resize(self, length: int) -> int:
+        """Tell how many bytes come out for `length` bytes in."""
+
+    def update(self, data: bytes) -> bytes:
+        """Take the next bytes; give what may go on."""
+
+    def finish(self) -> bytes:
+        """Give the last bytes; called once, after everything has been taken."""
+
+
+# --- backends -----------------------------------------------------------------------------
+
+
+@frozen
+class Traits:
+    """
+    What a backend can be relied on for.
+
+    `exclusive` names the verbs ("put", "copy", "complete") that refuse to replace an object
+    when asked to. `exact_names`: `//`, `..` and trailing slashes are held as they are.
+    `md5_etags`: the ETag of a put or part is the MD5 of its bytes.
+    """
+
+    exclusive: frozenset[str] = frozenset()
+    exact_names: bool = True
+    md5_etags: bool = True
+
+
+@frozen
+class Description:
+    """
+    What a blob says of itself on the backend, so that it can be read without a ledger.
+
+    `meta` holds names without `x-amz-meta-`, ASCII values; it includes the reserved `s3o`.
+    """
+
+    content_type: str
+    meta: Mapping[str, str] = Factory(dict)
+
+
+@frozen
+class Stored:
+    """The backend's word that an object is there. `etag` is empty where it gave none."""
+
+    etag: str
+    version_id: str | None = None
+
+
+@frozen
+class Found:
+    """An object as HEAD shows it. `meta` as in `Description`."""
+
+    size: int
+    etag: str
+    modified_ms: int
+    content_type: str = ""
+    meta: Mapping[str, str] = Factory(dict)
+    version_id: str | None = None
+
+
+@frozen
+class Fetched:
+    """A reply whose headers are in. `size` is the whole object's, `body.length` that of the range."""
+
+    size: int
+    etag: str
+    body: IBodyProducer
+
+
+@frozen
+class ListedObject:
+    """An object as the backend's own listing shows it."""
+
+    name: str
+    size: int
+    etag: str
+    modified_ms: int
+
+
+@frozen
+class ListedUpload:
+    """An unfinished multipart upload as the backend lists it."""
+
+    name: str
+    upload_id: str
+    initiated_ms: int
+
+
+class IBackend(Interface):
+    """
+    Somewhere objects can be put: one bucket of an S3 service, a directory, a dict.
+
+    Names are `str` of at most 1024 UTF-8 bytes. Failures are the `BackendError` family of
+    `s3orchestrator.errors`; `sent` is False only when nothing can have reached the backend.
+    A body given to a failing call has been stopped, or was never started.
+    """
+
+    name: str = Attribute("what the configuration calls it")
+    traits: Traits | None = Attribute("None until `probe` has found out")
+
+    async def put(name: str, body: IBodyProducer, description: Description, *, exclusive: bool) -> Stored:
+        """
+        Store all of `body` under `name`; nothing of a body that fails ever appears.
+
+        :raises NameTaken: `exclusive`, and there is an object of that name.
+        """
+
+    async def get(name: str, wanted: ByteRange | None = None, *, etag: str | None = None) -> Fetched:
+        """
+        Open the object; the body is not read until it is started, and must be started or stopped.
+
+        :raises NoSuchBlob: there is none.
+        :raises BlobChanged: `etag` was given and the object has another.
+        """
+
+    async def head(name: str) -> Found:
+        """:raises NoSuchBlob: there is none."""
+
+    async def delete(name: str, version_id: str | None = None) -> None:
+        """Remove the object; one that is not there counts as removed."""
+
+    async def copy(
+        source: str, target: str, description: Description, *, exclusive: bool, source_etag: str | None = None
+    ) -> Stored:
+        """
+        Copy on the backend, replacing the description.
+
+        :raises NoSuchBlob: there is no source.
+        :raises BlobChanged: the source has another ETag than `source_etag`.
+        :raises NameTaken: `exclusive`, and there is an object of the target's name.
+        """
+
+    async def create_upload(name: str, description: Description) -> str:
+        """Begin a multipart upload; returns the backend's id for it."""
+
+    async def put_part(name: str, upload_id: str, number: int, body: IBodyProducer) -> Stored:
+        """
+        Store a part; another of that number is replaced when this one is whole.
+
+        :raises NoSuchUpload: the backend does not know the upload.
+        """
+
+    async def copy_part(
+        name: str,
+        upload_id: str,
+        number: int,
+        source: str,
+        wanted: ByteRange | None,
+        *,
+        source_etag: str | None = None,
+    ) -> Stored:
+        """Make a part from (a range of) an object of the same backend."""
+
+    async def complete_upload(
+        name: str, upload_id: str, parts: Sequence[tuple[int, str]], *, exclusive: bool
+    ) -> Stored:
+        """
+        Make the object from parts, given as number and backend ETag in ascending order.
+
+        :raises NoSuchUpload: the backend does not know the upload (it may have completed it before).
+        :raises InvalidPart: a part is not there, or has another ETag.
+        :raises NameTaken: `exclusive`, and there is an object of that name.
+        """
+
+    async def abort_upload(name: str, upload_id: str) -> None:
+        """Discard an upload and its parts; one that is not there counts as discarded."""
+
+    async def list_objects(prefix: str = "", after: str = "", limit: int = 1000) -> Sequence[ListedObject]:
+        """Up to `limit` objects whose names start with `prefix` and come after `after`, in byte order."""
+
+    async def list_uploads(prefix: str = "") -> Sequence[ListedUpload]:
+        """All unfinished uploads whose names start with `prefix`."""
+
+    async def list_versions(name: str) -> Sequence[tuple[str, bool]]:
+        """Version ids of exactly that name, with whether each is a delete marker; empty without versioning."""
+
+    async def probe(scratch: Sequence[str]) -> Traits:
+        """
+        Find out `traits` (and remember them), using only the two names in `scratch`.
+
+        The caller owns the names in the ledger and cleans them up. A provider that knows
+        its traits makes no call.
+        """
+
+    async def close() -> None:
+        """Let go of connections and threads; transfers in progress fail."""
+
+
+# --- the ledger ---------------------------------------------------------------------------
+
+Row = Any  # a row of the driver: read by column name, row["size"]
+
+
+class ITransaction(Interface):
+    """One transaction in progress; statements use `:name` parameters."""
+
+    async def run(statement: str, **parameters: object) -> int:
+        """Execute; returns the number of rows changed."""
+
+    async def one(statement: str, **parameters: object) -> Row | None:
+        """Execute; returns the first row, or None."""
+
+    async def all(statement: str, **parameters: object) -> list[Row]:
+        """Execute; returns all rows."""
+
+
+class IDatabase(Interface):
+    """
+    Where the ledger lives.
+
+    `transact` runs a coroutine function inside one transaction: all or nothing, durable when
+    it returns. What the coroutine raises rolls back and is raised here. It must await
+    nothing but its transaction.
+    """
+
+    async def transact(work: Callable[[ITransaction], Awaitable[T]]) -> T:
+        """
+        :raises StoreUnavailable: the database cannot be asked.
+        :raises TransactionUnclear: COMMIT got no answer.
+        """
+
+    async def query(statement: str, **parameters: object) -> list[Row]:
+        """One read, without a transaction."""
+
+    def now_ms() -> int:
+        """Ledger time."""
+
+    async def close() -> None:
+        """Finish what is queued, then let go."""
+
+
+class IBuckets(Interface):
+    """The buckets that exist."""
+
+    async def all() -> Sequence[Bucket]:
+        """Every bucket that is not deleted, by name."""
+
+    async def adopt(name: str) -> Bucket:
+        """Return the row of a bucket of the configuration file, made if need be."""
+
+    async def create(name: str, owner: str) -> Bucket:
+        """:raises BucketExists: the name is taken (`owned` if by `owner`)."""
+
+    async def delete(bucket: Bucket) -> Sequence[Blob]:
+        """
+        Delete an empty bucket and abort its uploads; returns their blobs, doomed and claimed.
+
+        :raises BucketNotEmpty: it holds a version.
+        :raises NoSuchBucket: it has gone meanwhile.
+        """
+
+
+class IBlobs(Interface):
+    """The physical objects on the backends, and what each backend may still hold."""
+
+    async def set_limits(limits: Mapping[str, int | None]) -> None:
+        """Make the guard rows say what the configuration says; None is no limit."""
+
+    async def usage() -> Sequence[Usage]:
+        """Bytes counted per backend."""
+
+    async def reserve(
+        bucket: Bucket, key: str, size: int, backends: Sequence[str], *, verb: str = "put", avoid_plain: bool = False
+    ) -> Blob:
+        """
+        Set `size` bytes aside on the first of `backends` that has room.
+
+        The blob is pending: its name is taken and its bytes are counted before the backend
+        hears of it. It gets the plain name if no row of any state holds it, `avoid_plain` is
+        False and the backend honours exclusive creation for `verb`; else a unique or hashed
+        one. (The provider is constructed with `traits_of: Callable[[str], Traits | None]`.)
+
+        :raises InsufficientStorage: none of them has room.
+        :raises NoSuchBucket: it has been deleted.
+        """
+
+    async def reserve_scratch(backend: str) -> Sequence[Blob]:
+        """Two pending blobs of no bucket for `IBackend.probe`: a simple name, and one with `//`, `..`, and a trailing `/`."""
+
+    async def abandon(blob: Blob, *, unclear: bool) -> Blob | None:
+        """
+        pending -> doomed, claimed by the caller, who deletes it and then calls `forget`.
+
+        None when the blob was no longer pending. `unclear`: a write may still arrive.
+        """
+
+    async def refused(blob: Blob) -> None:
+        """pending -> resting: the backend says the name is not ours (412). Nothing may be deleted."""
+
+    async def forget(blob: Blob, *, unclear: bool) -> None:
+        """doomed -> nothing or resting (L8): the backend said deleted or not found."""
+
+    async def forget_many(blobs: Sequence[tuple[Blob, bool]]) -> None:
+        """`forget` for (blob, unclear) pairs in one transaction."""
+
+    async def retry_later(blob: Blob, *, counted: bool) -> None:
+        """Give the claim back; due again after the backoff. The tenth counted attempt makes it dead."""
+
+    async def claim_doomed(limit: int) -> Sequence[Blob]:
+        """Doomed blobs that are due, oldest first, now claimed by the caller."""
+
+    async def end_rests(limit: int) -> int:
+        """Forget clear resting names whose quiet period is over; returns how many."""
+
+    async def claim_unclear_rests(limit: int) -> Sequence[Blob]:
+        """Unclear resting names whose quiet period is over: look once more, then `rested` or `rest_again`."""
+
+    async def rested(blob: Blob) -> None:
+        """resting -> nothing."""
+
+    async def rest_again(blob: Blob) -> None:
+        """Another quiet period; something was unclear or was found."""
+
+    async def recover() -> int:
+        """
+        At start, with nobody else on the ledger: dooms pending blobs of no open upload, gives claims back.
+
+        Returns how many were doomed.
+        """
+
+    async def names(backend: str, after: str = "", limit: int = 1000) -> Sequence[Blob]:
+        """Rows of any state on `backend` whose names come after `after`, in byte order."""
+
+    async def by_name(backend: str, name: str) -> Blob | None:
+        """The row that holds that name, whatever its state."""
+
+    async def is_held(blob: Blob) -> bool:
+        """Tell whether the row is still there, in any state."""
+
+
+class IVersions(Interface):
+    """What clients see."""
+
+    async def find(bucket: Bucket, key: str, version_id: str | None = None) -> Version:
+        """
+        The latest version (or the named one) with its live blobs, in one query.
+
+        :raises NoSuchKey: there is none, or the latest is a delete marker.
+        :raises NoSuchVersion: `version_id` was given and there is none.
+        """
+
+    async def commit(
+        bucket: Bucket, blob: Blob, stored: Stored, version: NewVersion, condition: WriteCondition | None = None
+    ) -> Committed:
+        """
+        Make `version` current with `blob` as its bytes; pending -> live. Must be shielded.
+
+        `version.size` may be less than was reserved. For a blob of an upload in `completing`
+        the upload becomes completed and remembers the result in the same transaction.
+
+        :raises PreconditionFailed: `condition` does not hold now; the blob is still pending.
+        :raises NoSuchKey: `condition` wants an object and there is none.
+        :raises NoSuchBucket: the bucket has been deleted.
+        :raises Conflict: the blob is no longer pending.
+        """
+
+    async def remove(
+        bucket: Bucket, key: str, version_id: str | None = None, condition: WriteCondition | None = None
+    ) -> Removed:
+        """Remove the latest (or named) version; one that is not there is no error."""
+
+    async def remove_many(
+        bucket: Bucket, entries: Sequence[tuple[str, str | None, WriteCondition | None]]
+    ) -> Sequence[Removed]:
+        """`remove` for at most 1000 entries, in transactions of at most 100; answers in their order."""
+
+    async def page(
+        bucket: Bucket, lower: str, upper: str | None, limit: int, *, inclusive: bool
+    ) -> Sequence[ListedVersion]:
+        """Latest versions that are no delete markers, `lower` <(=) key < `upper`, ascending."""
+
+    async def page_versions(
+        bucket: Bucket, lower: str, upper: str | None, limit: int, *, inclusive: bool, after_version: str | None = None
+    ) -> Sequence[ListedVersion]:
+        """All versions, key ascending, newest first; `after_version` continues within `lower`."""
+
+
+class IUploads(Interface):
+    """Multipart uploads from create to complete."""
+
+    async def create(
+        bucket: Bucket,
+        key: str,
+        backends: Sequence[str],
+        metadata: ObjectMetadata,
+        *,
+        owner: str = "",
+        checksum_algorithm: str | None = None,
+        checksum_kind: str | None = None,
+        max_open: int = 0,
+        avoid_plain: bool = False,
+    ) -> Upload:
+        """
+        A new upload with a pending blob of no size on the first of `backends` that has any room.
+
+        :raises TooManyUploads: `max_open` (0: no limit) are open in this bucket.
+        """
+
+    async def opened(upload: Upload, backend_upload: str) -> Upload:
+        """Remember the backend's id. Must be shielded."""
+
+    async def find(bucket: Bucket, key: str, upload_id: str) -> Upload:
+        """:raises NoSuchUpload: no such upload of that bucket and key is open or completing."""
+
+    async def begin_part(upload: Upload, number: int, size: int) -> Part:
+        """
+        Reserve `size` bytes for another attempt at a part.
+
+        :raises NoSuchUpload: it is not open any more.
+        :raises InsufficientStorage: its backend has no room.
+        """
+
+    async def end_part(
+        part: Part, stored: Stored, *, etag: str, checksum: Checksum | None
+    ) -> Part:
+        """
+        Record the answer. Of two attempts at one number the one recorded last counts.
+
+        :raises NoSuchUpload: the upload was aborted meanwhile. Must be shielded.
+        """
+
+    async def fail_part(part: Part, *, unclear: bool) -> None:
+        """Record that the attempt failed; its bytes stay reserved if `unclear`. Must be shielded."""
+
+    async def parts(upload: Upload, after: int = 0, limit: int = 1000) -> Sequence[Part]:
+        """The parts that count, ascending by number."""
+
+    async def begin_complete(
+        bucket: Bucket,
+        key: str,
+        upload_id: str,
+        listed: Sequence[tuple[int, str, Checksum | None]],
+        condition: WriteCondition | None = None,
+    ) -> Completion:
+        """
+        open -> completing, with the list fixed; or, repeated with the same list, what was begun or done.
+
+        :raises NoSuchUpload: unknown, aborted, or completed with another list.
+        :raises InvalidPart: a listed part is not there or has another ETag or checksum.
+        :raises PartTooSmall: one that is not the last is under 5 MiB.
+        :raises PreconditionFailed: `condition` does not hold; the upload stays open.
+        :raises Conflict: another Complete with another list is under way.
+        """
+
+    async def reopen(upload: Upload) -> None:
+        """completing -> open: the backend refused clearly. Must be shielded."""
+
+    async def abort(bucket: Bucket, key: str, upload_id: str) -> Upload | None:
+        """
+        open -> aborted; its blob is doomed and claimed by the caller. None if it was completed before.
+
+        :raises NoSuchUpload: no such upload.
+        :raises Conflict: it is completing.
+        """
+
+    async def page(
+        bucket: Bucket, lower: str, upper: str | None, limit: int, *, inclusive: bool, after_upload: str | None = None
+    ) -> Sequence[Upload]:
+        """Open uploads by key, then initiation, then id; `after_upload` continues within `lower`."""
+
+    async def of_blob(blob: Blob) -> Upload | None:
+        """The upload a blob was made for, in any state: cleaning up must abort it on the backend too."""
+
+    async def expire(stale_before_ms: int, forget_before_ms: int) -> Sequence[Blob]:
+        """
+        Abort uploads without activity since the former; forget completed ones older than the latter.
+
+        Returns the blobs of the aborted, doomed and claimed.
+        """
