@@ -1,0 +1,32 @@
+"""
+The audit trail: one line for everything that changes or hands out data.
+
+It shares the log's stream; a reader selects it by `"audit": true`.
+"""
+
+from __future__ import annotations
+
+from functools import cache
+
+from prometheus_client import Counter
+
+from s3orchestrator.telemetry.logging import make_logger
+
+EVENTS = Counter("s3o_audit_events_total", "What the audit trail recorded.", ["event"])
+
+_log = make_logger()
+
+
+def audit(event: str, **fields: object) -> None:
+    """
+    Record `event`, a name from the program (`s3.PutObject`), never from a client.
+
+    Secrets must not be among `fields`; an access key id is none.
+    """
+    _count(event).inc()
+    _log.info("audit", audit=True, event=event, **fields)
+
+
+@cache
+def _count(event: str) -> Counter:
+    return EVENTS.labels(event)

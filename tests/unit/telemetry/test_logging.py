@@ -1,0 +1,229 @@
+from __future__ import annotations
+
+import io
+import json
+from typing import Any
+
+import txaio
+from prometheus_client import REGISTRY
+from twisted.logger import Logger, globalLogPublisher
+from twisted.trial.unittest import SynchronousTestCase
+
+from s3orchestrator.telemetry.audit import audit
+from s3orchestrator.telemetry.logging import (
+    LEVELS,
+    REQUEST_ID,
+    LineObserver,
+    json_line,
+    make_logger,
+    observer,
+    set_level,
+    terminal_line,
+)
+
+
+class Component:
+    log = make_logger()
+
+
+class LogTests(SynchronousTestCase):
+    def setUp(self) -> None:
+        self.out = io.StringIO()
+        self.addCleanup(set_level, txaio.get_global_log_level())
+        set_level("info")
+        self.watch(json_line)
+
+    def watch(self, line: Any) -> None:
+        seen = LineObserver(self.out, line)
+        globalLogPublisher.addObserver(seen)
+        self.addCleanup(globalLogPublisher.removeObserver, seen)
+
+    def lines(self) -> list[dict[str, Any]]:
+        return [json.loads(line) for line in self.out.getvalue().splitlines()]
+
+
+class JsonLineTests(LogTests):
+    def test_text_and_fields(self) -> None:
+        """
+        A line has the text with its fields filled in, and the fields again by themselves.
+        """
+        Component.log.warn("{backend}: {count} objects", backend="oci", count=3)
+        (line,) = self.lines()
+        self.assertEqual(line["msg"], "oci: 3 objects")
+        self.assertEqual((line["backend"], line["count"]), ("oci", 3))
+        self.assertEqual(line["level"], "warn")
+        self.assertRegex(line["time"], r"^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z$")
+
+    def test_component(self) -> None:
+        """
+        A line names the module that logged it, without the package's name when it is ours.
+        """
+        Component.log.info("hello")
+        audit("test.Component")
+        # This module is somebody else's in the eyes of the log, so only a warning comes through.
+        Component.log.warn("hello")
+        self.assertEqual([line["component"] for line in self.lines()], ["telemetry.audit", __name__])
+
+    def test_one_line(self) -> None:
+        """
+        Line ends in a client's data do not start a new line.
+        """
+        Component.log.warn("{key}", key='a\nb"\r{}')
+        (line,) = self.lines()
+        self.assertEqual(line["key"], 'a\nb"\r{}')
+
+    def test_request_id(self) -> None:
+        """
+        A line belongs to the request in whose context it was written.
+        """
+        self.addCleanup(REQUEST_ID.reset, REQUEST_ID.set("4A2F"))
+        Component.log.warn("here")
+        self.assertEqual(self.lines()[0]["request_id"], "4A2F")
+
+    def test_failure(self) -> None:
+        """
+        A failure is one line too, traceback included.
+        """
+        try:
+            raise LookupError("no such thing")
+        except LookupError:
+            Component.log.failure("{service}: tick failed", service="rebalance")
+        (line,) = self.lines()
+        self.assertEqual(line["msg"], "rebalance: tick failed")
+        self.assertIn("no such thing", line["traceback"])
+        self.assertEqual(len(self.flushLoggedErrors(LookupError)), 1)
+
+    def test_unprintable(self) -> None:
+        """
+        Bytes and objects are printed as text.
+        """
+        Component.log.warn("x", raw=b"a\xff", thing=object, several=(1, {"deep": b"b"}))
+        (line,) = self.lines()
+        self.assertEqual(line["raw"], "a\\xff")
+        self.assertEqual(line["several"], [1, {"deep": "b"}])
+        self.assertEqual(line["thing"], "<class 'object'>")
+
+
+class SecretTests(LogTests):
+    def test_fields(self) -> None:
+        """
+        A field that is called a secret is hidden, in the text, by itself and inside of others.
+        """
+        Component.log.warn(
+            "{secret_access_key} {headers}",
+            secret_access_key="hush",
+            headers={"Authorization": "AWS4 hush", b"x-proxy-token": [b"hush"], "Host": "here"},
+        )
+        self.assertNotIn("hush", self.out.getvalue())
+        self.assertIn("here", self.out.getvalue())
+
+    def test_text(self) -> None:
+        """
+        Signatures and session tokens are hidden wherever they appear.
+        """
+        Component.log.warn("GET {path}", path="/b/k?X-Amz-Signature=hush&X-Amz-Security-Token=hush&x=1")
+        Component.log.warn("Credential=AKID/x, Signature=hush")
+        Component.log.warn('say "Signature=hush"')
+        self.assertNotIn("hush", self.out.getvalue())
+        self.assertIn("&x=1", self.lines()[0]["path"])
+
+    def test_traceback(self) -> None:
+        """
+        A traceback is no way round.
+        """
+        try:
+            raise ValueError("refused: Signature=hush")
+        except ValueError:
+            Component.log.failure("failed")
+        self.assertIn("traceback", self.lines()[0])
+        # The traceback quotes this file's source as well, where the word also follows "Signature=".
+        self.assertNotIn("hush", self.out.getvalue())
+        self.flushLoggedErrors(ValueError)
+
+    def test_terminal(self) -> None:
+        """
+        People at a terminal do not see secrets either.
+        """
+        self.watch(terminal_line)
+        Component.log.warn("{password}", password="hush")
+        self.assertIn("***", self.out.getvalue())
+        self.assertNotIn("hush", self.out.getvalue())
+
+
+class LevelTests(LogTests):
+    def test_below(self) -> None:
+        """
+        What is below the level is not written, and is again once the level is lowered.
+        """
+        audit("test.Seen")
+        set_level("warn")
+        audit("test.Unseen")
+        set_level("debug")
+        Component.log.debug("detail")
+        self.assertEqual([line.get("event") or line["msg"] for line in self.lines()], ["test.Seen", "detail"])
+
+    def test_unknown(self) -> None:
+        """
+        A level that does not exist is refused, and the message lists those that do.
+        """
+        error = self.assertRaises(ValueError, set_level, "loud")
+        for level in LEVELS:
+            self.assertIn(level, str(error))
+
+    def test_libraries(self) -> None:
+        """
+        A library's information is only shown to those who want details; its warnings always.
+        """
+        library = Logger(namespace="twisted.web")
+        library.info("factory started")
+        library.warn("odd")
+        set_level("error")
+        library.warn("odd again")
+        set_level("debug")
+        library.info("port opened")
+        self.assertEqual([line["msg"] for line in self.lines()], ["odd", "port opened"])
+
+
+class TerminalTests(LogTests):
+    def test_line(self) -> None:
+        """
+        A line for people starts with the time and ends with the request.
+        """
+        out = io.StringIO()
+        seen = LineObserver(out, terminal_line)
+        globalLogPublisher.addObserver(seen)
+        self.addCleanup(globalLogPublisher.removeObserver, seen)
+        self.addCleanup(REQUEST_ID.reset, REQUEST_ID.set("4A2F"))
+        Component.log.warn("disk {name} is full", name="a", size=7)
+        self.assertRegex(out.getvalue(), r"^\d\d:\d\d:\d\d warn  \S+: disk a is full size=7 \[4A2F\]\n$")
+
+    def test_factory(self) -> None:
+        """
+        twistd gets an observer from the name we document.
+        """
+        self.patch(__import__("sys"), "stdout", self.out)
+        observer()({"log_level": None, "log_namespace": "s3orchestrator.x", "log_format": "hello"})
+        self.assertEqual(self.lines()[0]["msg"], "hello")
+
+
+class AuditTests(LogTests):
+    def test_line(self) -> None:
+        """
+        The audit trail can be selected from the log, and names what happened.
+        """
+        audit("s3.PutObject", bucket="photos", key="cat.jpg", status=200)
+        (line,) = self.lines()
+        self.assertIs(line["audit"], True)
+        self.assertEqual(
+            (line["event"], line["bucket"], line["key"], line["status"]),
+            ("s3.PutObject", "photos", "cat.jpg", 200),
+        )
+
+    def test_counted(self) -> None:
+        """
+        Each event is counted, also while the log is too quiet to show it.
+        """
+        set_level("error")
+        audit("test.Counted")
+        audit("test.Counted")
+        self.assertEqual(REGISTRY.get_sample_value("s3o_audit_events_total", {"event": "test.Counted"}), 2)
