@@ -1,0 +1,78 @@
+# The two commands that matter: `make run` and `make test`. Each does all its own set-up.
+
+SHELL := /bin/bash
+.DEFAULT_GOAL := help
+
+# What the tests start is looked for here first (see tools/prerequisites).
+export PATH := $(CURDIR)/.cache/bin:$(PATH)
+export NODE_PATH := $(CURDIR)/.cache/node/node_modules
+
+PYTHON := .venv/bin/python
+PYTEST := $(PYTHON) -m pytest -q
+# Properties and parsers are all computing, so they use every core; servers are shared by one process.
+PARALLEL := -n auto
+
+.PHONY: help
+help:  ## list the targets
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):[^#]*## /\1\t/' | expand -t 18
+
+.PHONY: run
+run: venv  ## start a demonstration on 127.0.0.1:9000 (ARGS="--listen HOST:PORT --data DIR")
+	@exec .venv/bin/s3orchestrator demo $(ARGS)
+
+.PHONY: venv
+venv:  ## make .venv with the project and its tested dependencies, unless it is fresh
+	@tools/venv
+
+.PHONY: prerequisites
+prerequisites: venv  ## install the servers and clients that the tests use
+	@tools/prerequisites
+
+.PHONY: test
+test:  ## everything: prerequisites, all tests, lint, types, docs
+	@tools/test
+
+.PHONY: test-clean
+test-clean:  ## the same in a new Debian root with nothing prepared (needs root)
+	@tools/test-clean
+
+.PHONY: unit
+unit: venv  ## tests without servers
+	$(PYTEST) $(PARALLEL) tests/unit $(ARGS)
+
+.PHONY: contracts
+contracts: venv prerequisites  ## one suite per interface, on every provider
+	$(PYTEST) tests/contracts $(ARGS)
+
+.PHONY: integration
+integration: venv prerequisites  ## the whole program on real servers
+	$(PYTEST) tests/integration $(ARGS)
+
+.PHONY: clients
+clients: venv prerequisites  ## AWS CLI, boto3, rclone, s3cmd, restic, the JavaScript SDK
+	$(PYTEST) tests/clients $(ARGS)
+
+.PHONY: lint
+lint: venv  ## style, layers, spelling
+	.venv/bin/ruff check .
+	.venv/bin/ruff format --check .
+	.venv/bin/lint-imports --no-cache
+	.venv/bin/codespell
+
+.PHONY: types
+types: venv  ## mypy, strict
+	.venv/bin/mypy
+
+.PHONY: docs
+docs: venv  ## HTML in .cache/docs/html; a warning is an error
+	.venv/bin/sphinx-build -q -W --keep-going -d .cache/docs/doctrees docs .cache/docs/html
+
+.PHONY: bench
+bench: venv prerequisites  ## cost per request and per GB, beside nginx
+	$(PYTHON) -m s3orchestrator.testing.bench $(ARGS)
+
+.PHONY: clean
+clean:  ## remove everything that was made or downloaded
+	rm -rf .venv .cache .hypothesis build dist *.egg-info
+	find s3orchestrator tests twisted -name __pycache__ -prune -exec rm -rf {} +
+	rm -f twisted/plugins/dropin.cache
