@@ -149,7 +149,7 @@ def _crc32c() -> Extend:
     if google.implementation != "c":
         return _from_awscrt("crc32c") or FOLDED_CRC32C.extend
     extend: Callable[[int, bytes], int] = google.extend
-    return lambda data, crc=0: extend(crc, data)
+    return lambda data, crc: extend(crc, data)
 
 
 def _crc64nvme() -> Extend:
