@@ -1,0 +1,167 @@
+"""
+Deleting what is doomed: at once where possible, again later where not.
+
+A doomed blob is a row, so nothing here has to be remembered across a crash. What is handed
+to `Cleaner.clean` is claimed by this process; whatever cannot be finished is given back to
+the ledger, which makes it due again.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Coroutine, Iterable
+from typing import Any
+
+from attrs import define, field
+from twisted.internet.defer import CancelledError, Deferred
+from twisted.internet.interfaces import IDelayedCall, IReactorTime
+
+from s3orchestrator.concurrency import start
+from s3orchestrator.domain.describing import read_stamp
+from s3orchestrator.domain.records import Blob
+from s3orchestrator.errors import BackendError, NoSuchBlob, OrchestratorError
+from s3orchestrator.interfaces import IBackend, IBlobs, IUploads
+from s3orchestrator.objects.backends import Backends
+from s3orchestrator.telemetry.logging import make_logger
+
+AT_ONCE = 16  # deletes in flight: enough to keep up with a client, few enough not to starve it
+MAX_WAITING = 10_000  # beyond this the claim is given back, and the sweep takes it from the ledger
+GATHER = 0.2  # seconds in which `forget`s are collected into one transaction
+
+
+@define(eq=False)
+class Cleaner:
+    """Deletes doomed blobs from their backends, in the background."""
+
+    log = make_logger()
+    _backends: Backends
+    _blobs: IBlobs
+    _uploads: IUploads
+    _clock: IReactorTime
+    _ledger_id: str
+    _waiting: deque[tuple[Blob, bool]] = field(factory=deque, init=False)
+    _running: set[Deferred[Any]] = field(factory=set, init=False)
+    _workers: int = field(default=0, init=False)
+    _gathered: list[tuple[Blob, bool]] = field(factory=list, init=False)
+    _flushing: IDelayedCall | None = field(default=None, init=False)
+    _idle: list[Deferred[None]] = field(factory=list, init=False)
+
+    def clean(self, blobs: Iterable[Blob], *, unclear: bool = False) -> None:
+        """
+        Delete doomed, claimed blobs in the background.
+
+        `unclear`: something sent earlier for these names may still arrive, so that their
+        names rest even after a clear answer.
+        """
+        for blob in blobs:
+            if len(self._waiting) >= MAX_WAITING:
+                self._background(self._give_back(blob, counted=False))
+                continue
+            self._waiting.append((blob, unclear))
+            if self._workers < AT_ONCE:
+                self._workers += 1
+                self._background(self._work())
+
+    def abandon(self, blob: Blob, *, unclear: bool) -> None:
+        """Doom a pending blob and delete it, in the background: its request is over."""
+        self._background(self._abandon(blob, unclear=unclear))
+
+    def background(self, work: Coroutine[Any, Any, Any]) -> None:
+        """Run `work` to its end even if nobody waits for it; `drained` does."""
+        self._background(work)
+
+    async def drained(self) -> None:
+        """Wait until nothing is in the background any more; new work may be given meanwhile."""
+        self._flush()
+        while self._running:
+            done: Deferred[None] = Deferred()
+            self._idle.append(done)
+            await done
+            self._flush()
+
+    # --- one blob
+
+    async def _work(self) -> None:
+        try:
+            while self._waiting:
+                blob, unclear = self._waiting.popleft()
+                await self._delete(blob, unclear=unclear)
+        finally:
+            self._workers -= 1
+
+    async def _delete(self, blob: Blob, *, unclear: bool) -> None:
+        try:
+            backend = self._backends[blob.backend]
+            await self._abort_upload(backend, blob)
+            if await self._may_delete(backend, blob):
+                await backend.delete(blob.name, blob.backend_version)
+        except CancelledError:
+            raise
+        except BackendError as error:
+            self._backends.failed(blob.backend)
+            self.log.info("{name} stays doomed: {error}", name=blob.name, error=str(error))
+            await self._give_back(blob, counted=error.sent)
+        else:
+            self._gathered.append((blob, unclear))
+            if self._flushing is None:
+                self._flushing = self._clock.callLater(GATHER, self._flush)
+
+    async def _may_delete(self, backend: IBackend, blob: Blob) -> bool:
+        """A plain name that never was live may be a stranger's: look whose object it is."""
+        if blob.was_live or not blob.plain:
+            return True
+        try:
+            found = await backend.head(blob.name)
+        except NoSuchBlob:
+            return False
+        stamp = read_stamp(found.meta)
+        return stamp is not None and stamp.is_of(blob, self._ledger_id)
+
+    async def _abort_upload(self, backend: IBackend, blob: Blob) -> None:
+        if not blob.multipart or blob.was_live:
+            return
+        upload = await self._uploads.of_blob(blob)
+        if upload is not None and upload.backend_upload is not None:
+            await backend.abort_upload(blob.name, upload.backend_upload)
+
+    async def _abandon(self, blob: Blob, *, unclear: bool) -> None:
+        doomed = await self._blobs.abandon(blob, unclear=unclear)
+        if doomed is not None:
+            self.clean([doomed], unclear=unclear)
+
+    async def _give_back(self, blob: Blob, *, counted: bool) -> None:
+        await self._blobs.retry_later(blob, counted=counted)
+
+    # --- what runs in the background
+
+    def _flush(self) -> None:
+        if self._flushing is not None and self._flushing.active():
+            self._flushing.cancel()
+        self._flushing = None
+        if self._gathered:
+            gathered, self._gathered = self._gathered, []
+            self._background(self._blobs.forget_many(gathered))
+
+    def _background(self, work: Coroutine[Any, Any, Any]) -> None:
+        running = start(work)
+        if running.called:
+            running.addErrback(self._complain)
+            return
+        self._running.add(running)
+
+        def ended(result: Any) -> None:
+            self._running.discard(running)
+            if not self._running:
+                idle, self._idle = self._idle, []
+                for waiting in idle:
+                    waiting.callback(None)
+
+        running.addErrback(self._complain)
+        running.addCallback(ended)
+
+    def _complain(self, failure: Any) -> None:
+        # The row is still there: whatever was not finished here is found by the next sweep.
+        if failure.check(OrchestratorError, CancelledError):
+            self.log.warn("cleaning up was put off: {error}", error=str(failure.value))
+        else:
+            self.log.failure("cleaning up failed", failure=failure)

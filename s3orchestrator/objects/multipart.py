@@ -1,0 +1,221 @@
+"""
+Multipart uploads: native on the backend from create to complete, so completing moves no byte.
+
+Complete first fixes its list in the ledger (`completing`), then asks the backend, then
+commits like any other write. Whatever dies in between, a repeated Complete finds out where
+it was: by the backend's object and our stamp in it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from attrs import define
+
+from s3orchestrator.concurrency import shield
+from s3orchestrator.domain.describing import read_stamp
+from s3orchestrator.domain.multipart import composite_etag, object_checksum
+from s3orchestrator.domain.records import Blob, Bucket, Completion, NewVersion, PartInfo, Upload, Version
+from s3orchestrator.errors import (
+    BackendError,
+    BackendRefused,
+    BackendUnavailable,
+    InvalidPart,
+    NameTaken,
+    NoSuchBlob,
+    NoSuchUpload,
+)
+from s3orchestrator.interfaces import IBackend, IUploads, Stored
+from s3orchestrator.objects.backends import Backends
+from s3orchestrator.objects.cleaning import Cleaner
+from s3orchestrator.objects.writing import Committer, description_of
+from s3orchestrator.protocol.checksums import Checksum
+from s3orchestrator.protocol.conditions import WriteCondition
+from s3orchestrator.protocol.metadata import ObjectMetadata
+
+Listed = Sequence[tuple[int, str, Checksum | None]]
+
+
+@define(eq=False)
+class MultipartUploads:
+    """Creates, completes and aborts uploads."""
+
+    _backends: Backends
+    _uploads: IUploads
+    _committer: Committer
+    _cleaner: Cleaner
+    _ledger_id: str
+
+    async def create(
+        self,
+        bucket: Bucket,
+        key: str,
+        metadata: ObjectMetadata,
+        *,
+        owner: str,
+        algorithm: str | None = None,
+        kind: str | None = None,
+        max_open: int = 0,
+    ) -> Upload:
+        """
+        Open an upload on the best backend that answers.
+
+        :raises TooManyUploads: the bucket has `max_open` already.
+        :raises BackendUnavailable: no backend answered.
+        """
+        candidates = await self._backends.writable(0)
+        avoid_plain = False
+        last: BackendError | None = None
+        while candidates:
+            upload = await self._uploads.create(
+                bucket,
+                key,
+                candidates,
+                metadata,
+                owner=owner,
+                checksum_algorithm=algorithm,
+                checksum_kind=kind,
+                max_open=max_open,
+                avoid_plain=avoid_plain,
+            )
+            backend = self._backends[upload.blob.backend]
+            try:
+                if await self._is_taken(backend, upload.blob):
+                    avoid_plain = True
+                    await shield(self._discard(bucket, upload, unclear=False))
+                    continue
+                description = description_of(upload.blob, metadata, self._ledger_id)
+                opened = await backend.create_upload(upload.blob.name, description)
+            except BackendError as error:
+                last = error
+                self._backends.failed(backend.name)
+                candidates = [name for name in candidates if name != backend.name]
+                await shield(self._discard(bucket, upload, unclear=error.sent))
+            except BaseException:
+                self._cleaner.background(self._discard(bucket, upload, unclear=True))
+                raise
+            else:
+                return await shield(self._uploads.opened(upload, opened))
+        raise BackendUnavailable(str(last)) from last
+
+    @staticmethod
+    async def _is_taken(backend: IBackend, blob: Blob) -> bool:
+        """Ask now, so that Complete is refused for its name only in a race."""
+        if not blob.plain:
+            return False
+        try:
+            await backend.head(blob.name)
+        except NoSuchBlob:
+            return False
+        return True
+
+    async def abort(self, bucket: Bucket, key: str, upload_id: str) -> None:
+        """
+        Give an upload up; one that has been completed is left as it is.
+
+        :raises NoSuchUpload: no such upload.
+        """
+        await shield(self._abort(bucket, key, upload_id))
+
+    async def _abort(self, bucket: Bucket, key: str, upload_id: str) -> None:
+        aborted = await self._uploads.abort(bucket, key, upload_id)
+        if aborted is not None:
+            # A part may be on its way at this moment, so the name is looked at once more.
+            self._cleaner.clean([aborted.blob], unclear=True)
+
+    async def _discard(self, bucket: Bucket, upload: Upload, *, unclear: bool) -> None:
+        aborted = await self._uploads.abort(bucket, upload.key, upload.id)
+        if aborted is not None:
+            self._cleaner.clean([aborted.blob], unclear=unclear)
+
+    # --- complete
+
+    async def complete(
+        self,
+        bucket: Bucket,
+        key: str,
+        upload_id: str,
+        listed: Listed,
+        *,
+        expected: Checksum | None = None,
+        condition: WriteCondition | None = None,
+    ) -> Version:
+        """
+        Make the object of the listed parts; repeated with the same list, the same answer.
+
+        `expected` is the checksum the client says the whole has.
+
+        :raises InvalidPart: a listed part is not there; the upload stays open.
+        :raises BackendUnavailable: the backend's answer is not known; repeating is right.
+        """
+        completion = await self._uploads.begin_complete(bucket, key, upload_id, listed, condition)
+        if completion.done is not None:
+            return completion.done
+        version = await self._version_of(completion, expected)
+        stored = await self._ask(completion)
+        return await self._committer.commit(bucket, completion.upload.blob, stored, version, condition)
+
+    async def _version_of(self, completion: Completion, expected: Checksum | None) -> NewVersion:
+        upload, parts = completion.upload, completion.parts
+        try:
+            checksum = object_checksum(upload.checksum_algorithm, upload.checksum_kind, parts, expected)
+        except BaseException:
+            await shield(self._uploads.reopen(upload))
+            raise
+        return NewVersion(
+            completion.size,
+            composite_etag([part.etag for part in parts]),
+            upload.metadata,
+            checksum,
+            tuple(PartInfo(part.number, part.size, part.checksum) for part in parts),
+        )
+
+    async def _ask(self, completion: Completion) -> Stored:
+        upload = completion.upload
+        assert upload.backend_upload is not None
+        backend = self._backends[upload.blob.backend]
+        parts = [(part.number, part.backend_etag) for part in completion.parts]
+        try:
+            return await backend.complete_upload(
+                upload.blob.name, upload.backend_upload, parts, exclusive=upload.blob.plain
+            )
+        except (InvalidPart, BackendRefused):
+            await shield(self._uploads.reopen(upload))
+            raise
+        except NameTaken as error:
+            stored = await self._look(backend, completion)
+            if stored is not None:
+                return stored  # an earlier Complete of ours, whose answer was lost
+            await shield(self._uploads.reopen(upload))
+            raise BackendUnavailable(f"{backend.name}: the name is taken") from error
+        except NoSuchUpload:
+            stored = await self._look(backend, completion)
+            if stored is not None:
+                return stored
+            await shield(self._give_up(upload))
+            raise
+        except BackendError as error:
+            self._backends.failed(backend.name)
+            if not error.sent:
+                raise BackendUnavailable(str(error), sent=False) from error
+            stored = await self._look(backend, completion)
+            if stored is None:
+                raise BackendUnavailable(str(error)) from error
+            return stored
+
+    async def _look(self, backend: IBackend, completion: Completion) -> Stored | None:
+        """Find out whether the object is there, made by this upload."""
+        blob = completion.upload.blob
+        try:
+            found = await backend.head(blob.name)
+        except NoSuchBlob:
+            return None
+        stamp = read_stamp(found.meta)
+        if stamp is None or not stamp.is_of(blob, self._ledger_id) or found.size != completion.size:
+            return None
+        return Stored(found.etag, found.version_id)
+
+    async def _give_up(self, upload: Upload) -> None:
+        """The backend has lost the upload: nobody can complete it any more."""
+        await self._uploads.reopen(upload)
+        await self._discard(Bucket(upload.bucket_id, "", 0), upload, unclear=True)

@@ -1,0 +1,176 @@
+"""Parts of a multipart upload: from a client's body, or copied from an object."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+
+from attrs import define, frozen
+
+from s3orchestrator.concurrency import shield
+from s3orchestrator.domain.records import Blob, Bucket, Part, Upload, Version
+from s3orchestrator.errors import (
+    BackendError,
+    BackendUnavailable,
+    NoSuchBlob,
+    NoSuchUpload,
+)
+from s3orchestrator.interfaces import IBackend, IBlobs, IUploads, Stored
+from s3orchestrator.objects.backends import Backends
+from s3orchestrator.objects.cleaning import Cleaner
+from s3orchestrator.objects.copying import Passing, is_md5
+from s3orchestrator.objects.incoming import Incoming
+from s3orchestrator.objects.reading import Decide, ObjectReader
+from s3orchestrator.objects.sending import Sending
+from s3orchestrator.protocol.checksums import Checksum
+
+
+Send = Callable[[IBackend], Awaitable[tuple[Stored, str, Checksum | None]]]
+
+
+@frozen
+class PartPlace:
+    """Which part of which upload."""
+
+    bucket: Bucket
+    key: str
+    upload_id: str
+    number: int
+
+
+@frozen
+class PartSource:
+    """The object a part is copied from; `decide` refuses it or chooses the range."""
+
+    bucket: Bucket
+    key: str
+    decide: Decide
+    version_id: str | None = None
+
+
+@define(eq=False)
+class PartWriter:
+    """
+    Stores parts on the backend of their upload.
+
+    A part cannot go to another backend: the upload is there. What fails gives its bytes
+    back once it is clear that they are not coming.
+    """
+
+    _backends: Backends
+    _blobs: IBlobs
+    _uploads: IUploads
+    _reader: ObjectReader
+    _cleaner: Cleaner
+    _replay_limit: int
+
+    async def put(self, place: PartPlace, incoming: Incoming) -> Part:
+        """
+        Store a client's part.
+
+        :raises NoSuchUpload: no such upload is open.
+        :raises InsufficientStorage: its backend has no room.
+        """
+        upload = await self._uploads.find(place.bucket, place.key, place.upload_id)
+        return await self._put(upload, place.number, incoming)
+
+    async def copy(self, place: PartPlace, source: PartSource) -> Part:
+        """Make a part of (a range of) an object; on the backend, if the object has a copy there."""
+        upload = await self._uploads.find(place.bucket, place.key, place.upload_id)
+        version = await self._reader.find(source.bucket, source.key, source.version_id)
+        wanted = source.decide(version)
+        near = self._near(upload, version)
+        if near is not None and upload.checksum_algorithm is None:
+            length = wanted.length if wanted else version.size
+            part = await self._uploads.begin_part(upload, place.number, length)
+
+            async def send(backend: IBackend) -> tuple[Stored, str, Checksum | None]:
+                stored = await backend.copy_part(
+                    upload.blob.name,
+                    upload.backend_upload,
+                    place.number,
+                    near.name,
+                    wanted,
+                    source_etag=near.etag or None,
+                )
+                if not await self._blobs.is_held(near):
+                    raise BackendUnavailable("the source was replaced while it was copied")
+                return stored, stored.etag, None
+
+            return await self._record(upload, part, send)
+        return await self._copy_through(upload, place.number, source)
+
+    def _near(self, upload: Upload, version: Version) -> Blob | None:
+        """A copy on the upload's backend, where that one's ETags are what a client expects."""
+        if version.size == 0 or not self._backends.traits_of(upload.blob.backend).md5_etags:
+            return None
+        return next((blob for blob in version.blobs if blob.backend == upload.blob.backend), None)
+
+    async def _copy_through(self, upload: Upload, number: int, source: PartSource) -> Part:
+        opened = await self._reader.open(source.bucket, source.key, source.decide, source.version_id)
+        whole = opened.wanted is None and is_md5(opened.version.etag)
+        passing = Passing(
+            opened.wanted.length if opened.wanted else opened.version.size,
+            opened.version.etag if whole else None,
+            upload.checksum_algorithm,
+        )
+        try:
+            return await self._put(upload, number, Incoming(opened.body, passing))
+        except BaseException:
+            opened.body.stopProducing()
+            raise
+
+    async def _put(self, upload: Upload, number: int, incoming: Incoming) -> Part:
+        part = await self._uploads.begin_part(upload, number, incoming.length)
+        sending = Sending(incoming, self._replay_limit, upload.checksum_algorithm)
+
+        async def send(backend: IBackend) -> tuple[Stored, str, Checksum | None]:
+            traits = self._backends.traits_of(backend.name)
+            body = await sending.offer(traits)
+            stored = await backend.put_part(upload.blob.name, upload.backend_upload, number, body)
+            return stored, sending.etag_of(stored, traits), sending.digests().checksum
+
+        return await self._record(upload, part, send)
+
+    async def _record(self, upload: Upload, part: Part, send: Send) -> Part:
+        try:
+            if upload.backend_upload is None:
+                raise NoSuchUpload(upload.id)
+            stored, etag, checksum = await send(self._backends[upload.blob.backend])
+        except NoSuchUpload:
+            # Backends expire ids: there is nothing to add to any more.
+            await shield(self._lost(upload, part))
+            raise
+        except NoSuchBlob as error:
+            await shield(self._uploads.fail_part(part, unclear=False))
+            raise BackendUnavailable(str(error)) from error
+        except BackendError as error:
+            self._backends.failed(upload.blob.backend)
+            await shield(self._uploads.fail_part(part, unclear=error.sent))
+            raise BackendUnavailable(str(error)) from error
+        except BaseException:
+            self._cleaner.background(self._uploads.fail_part(part, unclear=True))
+            raise
+        return await shield(self._end(upload, part, stored, etag, checksum))
+
+    async def _end(
+        self, upload: Upload, part: Part, stored: Stored, etag: str, checksum: Checksum | None
+    ) -> Part:
+        try:
+            return await self._uploads.end_part(part, stored, etag=etag, checksum=checksum)
+        except NoSuchUpload:
+            # Aborted while we were sending: the backend may have kept these bytes.
+            self._cleaner.background(self._abort_again(upload))
+            raise
+
+    async def _abort_again(self, upload: Upload) -> None:
+        if upload.backend_upload is not None:
+            backend = self._backends[upload.blob.backend]
+            await backend.abort_upload(upload.blob.name, upload.backend_upload)
+
+    async def _lost(self, upload: Upload, part: Part) -> None:
+        await self._uploads.fail_part(part, unclear=False)
+        bucket = Bucket(upload.bucket_id, "", 0)
+        aborted = await self._uploads.abort(bucket, upload.key, upload.id)
+        if aborted is not None:
+            self._cleaner.clean([aborted.blob], unclear=True)
+

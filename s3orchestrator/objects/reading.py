@@ -1,0 +1,119 @@
+"""
+Reading an object: look it up, prove a copy, and stay with it to the last byte.
+
+Every read says which ETag it expects. A copy that has gone or changed means that the
+version may just have been replaced, so it is looked up again; a copy that dies half-way is
+continued elsewhere at the same offset.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from attrs import define, frozen
+from twisted.web.iweb import IBodyProducer
+
+from s3orchestrator.bodies.sources import BytesBody
+from s3orchestrator.domain.records import Blob, Bucket, Version
+from s3orchestrator.errors import BackendError, BackendUnavailable, BlobChanged, NoSuchBlob
+from s3orchestrator.interfaces import Fetched, IVersions
+from s3orchestrator.objects.backends import Backends
+from s3orchestrator.objects.resuming import ResumedBody
+from s3orchestrator.protocol.ranges import ByteRange
+from s3orchestrator.telemetry.logging import make_logger
+
+# How often a version may be replaced between looking it up and opening it before we say
+# that it cannot be read just now: each time means a writer won a race of milliseconds.
+LOOK_UPS = 5
+
+Decide = Callable[[Version], ByteRange | None]
+
+
+@frozen
+class Opened:
+    """A version being read: the bytes of `wanted`, or all of them."""
+
+    version: Version
+    wanted: ByteRange | None
+    body: IBodyProducer
+
+
+@define(eq=False)
+class ObjectReader:
+    """Opens objects."""
+
+    log = make_logger()
+    _versions: IVersions
+    _backends: Backends
+
+    async def find(self, bucket: Bucket, key: str, version_id: str | None = None) -> Version:
+        """Return what a HEAD needs; no backend is asked."""
+        return await self._versions.find(bucket, key, version_id)
+
+    async def open(self, bucket: Bucket, key: str, decide: Decide, version_id: str | None = None) -> Opened:
+        """
+        Look a version up, let `decide` refuse it or choose a range, and open a copy.
+
+        `decide` is asked again if the version is replaced meanwhile.
+
+        :raises NoSuchKey: there is nothing to read.
+        :raises BackendUnavailable: there is, but no copy can be read just now.
+        """
+        version = await self._versions.find(bucket, key, version_id)
+        for _ in range(LOOK_UPS):
+            wanted = decide(version)
+            body = await self.open_version(version, wanted)
+            if body is not None:
+                return Opened(version, wanted, body)
+            latest = await self._versions.find(bucket, key, version_id)
+            if latest.id == version.id:
+                break
+            version = latest
+        raise BackendUnavailable(f"no copy of {bucket.name}/{key} can be read")
+
+    async def open_version(self, version: Version, wanted: ByteRange | None) -> IBodyProducer | None:
+        """
+        Open the best copy of exactly this version.
+
+        None: every copy that answered has gone or changed; look the version up again.
+
+        :raises BackendUnavailable: no copy answered.
+        """
+        if version.size == 0:
+            return BytesBody(b"")
+        wanted = wanted or ByteRange(0, version.size - 1)
+        unanswered: BackendError | None = None
+        for blob in self._backends.readable(version.blobs):
+            try:
+                fetched = await self._fetch(blob, wanted)
+            except (NoSuchBlob, BlobChanged) as error:
+                self.log.warn("a copy is missing or changed: {error}", error=str(error))
+            except BackendError as error:
+                self._backends.failed(blob.backend)
+                unanswered = error
+            else:
+                return ResumedBody(fetched.body, wanted, version.blobs, blob, self._refetch)
+        if unanswered is not None:
+            raise BackendUnavailable(str(unanswered)) from unanswered
+        return None
+
+    async def _fetch(self, blob: Blob, wanted: ByteRange) -> Fetched:
+        whole = wanted.start == 0 and wanted.end == blob.size - 1
+        backend = self._backends[blob.backend]
+        fetched = await backend.get(blob.name, None if whole else wanted, etag=blob.etag or None)
+        expected = wanted.end - wanted.start + 1
+        if fetched.size != blob.size or fetched.body.length != expected:
+            fetched.body.stopProducing()
+            raise BlobChanged(f"{blob.backend}: {blob.name} has {fetched.size} bytes instead of {blob.size}")
+        return fetched
+
+    async def _refetch(self, failed: Blob, blobs: tuple[Blob, ...], wanted: ByteRange) -> tuple[Blob, IBodyProducer]:
+        """Open the rest of a body at another copy, or at the same one if there is no other."""
+        self._backends.failed(failed.backend)
+        last: BackendError | None = None
+        for blob in self._backends.readable(blobs):
+            try:
+                return blob, (await self._fetch(blob, wanted)).body
+            except BackendError as error:
+                last = error
+        raise BackendUnavailable("no other copy can be read") from last

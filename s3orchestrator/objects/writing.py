@@ -1,0 +1,164 @@
+"""
+Writing an object: reserve a name, send the bytes there, make them current.
+
+Nothing is overwritten: until the commit the old object is what everybody reads, and a
+write that fails leaves a doomed blob, which the ledger knows and the cleaner deletes.
+"""
+
+from __future__ import annotations
+
+from attrs import define
+
+from s3orchestrator.concurrency import shield
+from s3orchestrator.domain.describing import describe
+from s3orchestrator.domain.records import Blob, BlobState, Bucket, NewVersion, Version
+from s3orchestrator.errors import (
+    BackendError,
+    BackendUnavailable,
+    NameTaken,
+    NoSuchKey,
+    StoreUnavailable,
+    TransactionUnclear,
+)
+from s3orchestrator.interfaces import Description, IBackend, IBlobs, IVersions, Stored
+from s3orchestrator.objects.backends import Backends
+from s3orchestrator.objects.cleaning import Cleaner
+from s3orchestrator.objects.incoming import Incoming
+from s3orchestrator.objects.sending import Sending
+from s3orchestrator.protocol.conditions import WriteCondition
+from s3orchestrator.protocol.metadata import ObjectMetadata
+
+
+@define(eq=False)
+class Committer:
+    """The last step of every write: a pending blob becomes a key's current bytes."""
+
+    _versions: IVersions
+    _blobs: IBlobs
+    _cleaner: Cleaner
+
+    async def commit(
+        self, bucket: Bucket, blob: Blob, stored: Stored, version: NewVersion, condition: WriteCondition | None
+    ) -> Version:
+        """
+        Make `version` current; goes on to its end if the caller is cancelled.
+
+        Whatever is raised, the blob has been taken care of.
+        """
+        return await shield(self._commit(bucket, blob, stored, version, condition))
+
+    async def _commit(
+        self, bucket: Bucket, blob: Blob, stored: Stored, version: NewVersion, condition: WriteCondition | None
+    ) -> Version:
+        try:
+            committed = await self._versions.commit(bucket, blob, stored, version, condition)
+        except TransactionUnclear:
+            return await self._read_back(bucket, blob)
+        except StoreUnavailable:
+            raise  # nothing can be recorded now; the blob is pending, and so found at the next start
+        except Exception:
+            self._cleaner.abandon(blob, unclear=False)
+            raise
+        self._cleaner.clean(committed.displaced)
+        return committed.version
+
+    async def _read_back(self, bucket: Bucket, blob: Blob) -> Version:
+        row = await self._blobs.by_name(blob.backend, blob.name)
+        if row is not None and row.id == blob.id and row.state is BlobState.LIVE:
+            return await self._versions.find(bucket, blob.key)
+        self._cleaner.abandon(blob, unclear=False)
+        raise StoreUnavailable("the write could not be recorded")
+
+    async def check_early(self, bucket: Bucket, key: str, condition: WriteCondition | None) -> None:
+        """Refuse a write whose condition does not hold already, before any byte is sent."""
+        if not condition:
+            return
+        try:
+            current = (await self._versions.find(bucket, key)).etag
+        except NoSuchKey:
+            current = None
+        condition.check(current)
+
+
+def description_of(blob: Blob, metadata: ObjectMetadata, ledger_id: str) -> Description:
+    """Return what is stored with a blob on its backend."""
+    shows_key = not blob.name.startswith("~s3o/")
+    return Description(metadata.content_type, describe(blob, ledger_id, metadata.user, shows_key=shows_key))
+
+
+@define(eq=False)
+class ObjectWriter:
+    """Puts whole objects."""
+
+    _backends: Backends
+    _blobs: IBlobs
+    _committer: Committer
+    _cleaner: Cleaner
+    _ledger_id: str
+    _replay_limit: int
+
+    async def put(
+        self,
+        bucket: Bucket,
+        key: str,
+        incoming: Incoming,
+        metadata: ObjectMetadata,
+        condition: WriteCondition | None = None,
+    ) -> Version:
+        """
+        Store a body as the key's current version.
+
+        :raises InsufficientStorage: no backend has room; the body was not read.
+        :raises BackendUnavailable: no backend took it, or one died half-way through a body too large to keep.
+        :raises PreconditionFailed: `condition` does not hold, before or after the upload.
+        """
+        await self._committer.check_early(bucket, key, condition)
+        blob, stored, sending = await self._send(bucket, key, Sending(incoming, self._replay_limit), metadata)
+        try:
+            etag = sending.etag_of(stored, self._backends.traits_of(blob.backend))
+        except Exception:
+            self._cleaner.abandon(blob, unclear=False)
+            raise
+        digests = sending.digests()
+        version = NewVersion(sending.length, etag, metadata, digests.checksum, sha256=digests.sha256)
+        return await self._committer.commit(bucket, blob, stored, version, condition)
+
+    async def _send(
+        self, bucket: Bucket, key: str, sending: Sending, metadata: ObjectMetadata
+    ) -> tuple[Blob, Stored, Sending]:
+        candidates = await self._backends.writable(sending.length)
+        avoid_plain = False
+        while True:
+            blob = await self._blobs.reserve(bucket, key, sending.length, candidates, avoid_plain=avoid_plain)
+            try:
+                stored = await self._attempt(self._backends[blob.backend], blob, sending, metadata)
+            except NameTaken as error:
+                await shield(self._blobs.refused(blob))
+                avoid_plain = True
+                if not sending.is_replayable:
+                    raise BackendUnavailable(f"{blob.backend}: the name is taken; try again") from error
+            except BackendError as error:
+                self._backends.failed(blob.backend)
+                self._cleaner.abandon(blob, unclear=error.sent)
+                candidates = [name for name in candidates if name != blob.backend]
+                if not candidates or not sending.is_replayable:
+                    raise BackendUnavailable(str(error)) from error
+            else:
+                return blob, stored, sending
+
+    async def _attempt(
+        self, backend: IBackend, blob: Blob, sending: Sending, metadata: ObjectMetadata
+    ) -> Stored:
+        asked = False
+        try:
+            body = await sending.offer(self._backends.traits_of(blob.backend))
+            asked = True
+            return await backend.put(
+                blob.name, body, description_of(blob, metadata, self._ledger_id), exclusive=blob.plain
+            )
+        except BackendError:
+            raise
+        except BaseException:
+            # The client left, or its bytes were not what it declared: the request is over.
+            self._cleaner.abandon(blob, unclear=asked)
+            raise

@@ -1,0 +1,103 @@
+"""
+What time brings to the ledger: doomed blobs that are due again, rests that end, uploads gone stale.
+
+The cleaner deletes at once what a request has doomed; the sweep takes care of whatever was
+put off, and of everything that was in progress when the process died.
+"""
+
+from __future__ import annotations
+
+from attrs import define
+
+from s3orchestrator.domain.describing import read_stamp
+from s3orchestrator.domain.records import Blob
+from s3orchestrator.errors import BackendError, NoSuchBlob
+from s3orchestrator.interfaces import IBackend, IBlobs, IDatabase, IUploads
+from s3orchestrator.objects.backends import Backends
+from s3orchestrator.objects.cleaning import Cleaner
+from s3orchestrator.telemetry.logging import make_logger
+
+BATCH = 100
+MAX_BATCHES = 100  # per sweep; what is left comes with the next
+DAY_MS = 24 * 3600 * 1000  # how long a completed upload is remembered, so that a repeated Complete is answered
+
+# An upload to our name that began before we had the name is a stranger's; clocks differ a little.
+CLOCK_TOLERANCE_MS = 60_000
+
+
+@define(eq=False)
+class Sweeper:
+    """One sweep over everything that is due."""
+
+    log = make_logger()
+    _database: IDatabase
+    _blobs: IBlobs
+    _uploads: IUploads
+    _backends: Backends
+    _cleaner: Cleaner
+    _ledger_id: str
+    _stale_after: float
+
+    async def run_once(self) -> None:
+        """Do what is due; one backend's failure stops nothing else."""
+        await self._expire_uploads()
+        await self._retry_doomed()
+        await self._end_rests()
+
+    async def _expire_uploads(self) -> None:
+        now = self._database.now_ms()
+        doomed = await self._uploads.expire(now - int(self._stale_after * 1000), now - DAY_MS)
+        self._cleaner.clean(doomed, unclear=True)
+
+    async def _retry_doomed(self) -> None:
+        for _ in range(MAX_BATCHES):
+            blobs = await self._blobs.claim_doomed(BATCH)
+            # Something was sent for these names before, and nobody knows what became of it.
+            self._cleaner.clean(blobs, unclear=True)
+            if len(blobs) < BATCH:
+                return
+
+    async def _end_rests(self) -> None:
+        for _ in range(MAX_BATCHES):
+            if await self._blobs.end_rests(BATCH) < BATCH:
+                break
+        for _ in range(MAX_BATCHES):
+            blobs = await self._blobs.claim_unclear_rests(BATCH)
+            for blob in blobs:
+                await self._look_once_more(blob)
+            if len(blobs) < BATCH:
+                return
+
+    async def _look_once_more(self, blob: Blob) -> None:
+        """Only a clear answer lets an unclear name go; what was found is removed, and the name rests again."""
+        try:
+            found_something = await self._remove_leftovers(self._backends[blob.backend], blob)
+        except BackendError as error:
+            self.log.info("{name} rests on: {error}", name=blob.name, error=str(error))
+            await self._blobs.rest_again(blob)
+            return
+        if found_something:
+            self.log.warn("{backend}: {name} had come back, and was removed", backend=blob.backend, name=blob.name)
+            await self._blobs.rest_again(blob)
+        else:
+            await self._blobs.rested(blob)
+
+    async def _remove_leftovers(self, backend: IBackend, blob: Blob) -> bool:
+        found = await self._remove_object(backend, blob)
+        if blob.multipart:
+            for upload in await backend.list_uploads(blob.name):
+                if upload.name == blob.name and upload.initiated_ms >= blob.created_ms - CLOCK_TOLERANCE_MS:
+                    await backend.abort_upload(upload.name, upload.upload_id)
+                    found = True
+        return found
+
+    async def _remove_object(self, backend: IBackend, blob: Blob) -> bool:
+        try:
+            found = await backend.head(blob.name)
+        except NoSuchBlob:
+            return False
+        stamp = read_stamp(found.meta)
+        if stamp is None or not stamp.is_of(blob, self._ledger_id):
+            return False  # not ours: a stranger has the name now
+        await backend.delete(blob.name, found.version_id)
+        return True
