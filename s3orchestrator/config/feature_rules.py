@@ -1,0 +1,115 @@
+"""What must hold between the settings of one feature, for the sections of `features`."""
+
+from __future__ import annotations
+
+from base64 import b64decode
+from collections.abc import Callable
+
+from s3orchestrator.config.problems import Problems
+from s3orchestrator.config.scalars import format_duration, format_size
+from s3orchestrator.config.sections import Config
+
+
+def _usage_flush(config: Config, problems: Problems) -> None:
+    flush = config.usage_flush
+    if flush.fast_interval >= flush.interval:
+        problems.error(
+            "usage_flush.fast_interval",
+            f"is {format_duration(flush.fast_interval)}, which is not less than interval "
+            f"({format_duration(flush.interval)})",
+            using=["usage_flush.interval"],
+        )
+
+
+def _lifecycle(config: Config, problems: Problems) -> None:
+    prefixes = (
+        (f"lifecycle.rules[{i}].prefix", rule.prefix) for i, rule in enumerate(config.lifecycle.rules)
+    )
+    problems.unique(prefixes)
+
+
+def _cache(config: Config, problems: Problems) -> None:
+    cache = config.cache
+    if cache.max_object_size > cache.max_size:
+        problems.error(
+            "cache.max_object_size",
+            f"is {format_size(cache.max_object_size)}, more than max_size ({format_size(cache.max_size)})",
+            using=["cache.max_size"],
+        )
+
+
+def _tracing(config: Config, problems: Problems) -> None:
+    tracing = config.telemetry.tracing
+    if tracing.enabled and not tracing.endpoint:
+        path = "telemetry.tracing.endpoint"
+        problems.error(path, "is required when tracing is enabled", using=[path])
+
+
+def _encryption(config: Config, problems: Problems) -> None:
+    encryption = config.encryption
+    if encryption.chunk_size & (encryption.chunk_size - 1):
+        path = "encryption.chunk_size"
+        problems.error(path, "must be a power of two, such as 64KB", using=[path])
+    for path, key in (
+        ("encryption.master_key", encryption.master_key),
+        *((f"encryption.previous_keys[{i}]", key) for i, key in enumerate(encryption.previous_keys)),
+    ):
+        if key and not _is_key(key):
+            problems.error(path, "the value (not shown) must be 32 bytes in Base64", using=[path])
+    if encryption.enabled:
+        _key_source(config, problems)
+
+
+def _key_source(config: Config, problems: Problems) -> None:
+    encryption = config.encryption
+    names = ("master_key", "master_key_file", "vault")
+    given = [name for name in names if getattr(encryption, name)]
+    if len(given) != 1:
+        found = f"there are {' and '.join(given)}" if given else "there is none"
+        problems.error(
+            "encryption",
+            f"needs exactly one of {', '.join(names)}; {found}",
+            using=[f"encryption.{name}" for name in names],
+        )
+    vault = encryption.vault
+    if vault is not None and bool(vault.token) == bool(vault.token_file):
+        using = ["encryption.vault", "encryption.vault.token", "encryption.vault.token_file"]
+        problems.error("encryption.vault", "needs exactly one of token and token_file", using=using)
+
+
+def _is_key(text: str) -> bool:
+    try:
+        return len(b64decode(text, validate=True)) == 32
+    except ValueError:
+        return False
+
+
+def _dashboard(config: Config, problems: Problems) -> None:
+    if not config.ui.enabled:
+        return
+    for name in ("admin_key", "admin_secret", "session_secret"):
+        path = f"ui.{name}"
+        if not getattr(config.ui, name):
+            problems.error(path, "is required when ui.enabled is true", using=[path])
+
+
+def _notifications(config: Config, problems: Problems) -> None:
+    for index, endpoint in enumerate(config.notifications.endpoints):
+        path = f"notifications.endpoints[{index}].events"
+        if not endpoint.events:
+            problems.error(path, "at least one is needed, such as object.*", using=[path])
+        for each, pattern in enumerate(endpoint.events):
+            if "*" in pattern[:-1]:
+                below = f"{path}[{each}]"
+                problems.error(below, f'"{pattern}" may have a * at its end only', using=[below])
+
+
+RULES: tuple[Callable[[Config, Problems], None], ...] = (
+    _usage_flush,
+    _lifecycle,
+    _cache,
+    _tracing,
+    _encryption,
+    _dashboard,
+    _notifications,
+)

@@ -1,0 +1,431 @@
+"""
+Sections of what is switched on apart from serving objects: workers, limits, encryption, dashboard, and so on.
+
+Those whose feature is not there yet are declared all the same, so that a file that has them switched off is
+accepted and one that counts on them is not.
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from attrs import frozen
+
+from s3orchestrator.config.scalars import (
+    AddressText,
+    Duration,
+    Network,
+    Secret,
+    Size,
+    Url,
+    parse_duration,
+    parse_size,
+)
+from s3orchestrator.config.settings import (
+    NotBuilt,
+    at_least,
+    between,
+    more_than,
+    required,
+    section,
+    setting,
+    several,
+    strictly_between,
+)
+
+PLACEMENTS = Literal["pack", "spread"]
+
+MISSING = "not part of this release"
+CLEANUP = f"the cleanup service is {MISSING}"
+DEGRADED = f"degraded mode is {MISSING}"
+USAGE = f"monthly usage limits are {MISSING}"
+
+
+@frozen(kw_only=True)
+class RebalanceConfig:
+    """Moving objects between backends, to even storage out or to pack it."""
+
+    enabled: bool = setting(
+        False, reloadable=True, built=NotBuilt("rebalancing"), doc="Costs egress; off until asked for."
+    )
+    strategy: PLACEMENTS = setting(
+        "pack", reloadable=True, doc="What to move towards; as ``routing_strategy``."
+    )
+    interval: Duration = setting(
+        parse_duration("6h"), reloadable=True, zero_is_default=True, doc="Time between runs."
+    )
+    batch_size: int = setting(
+        100, check=at_least(1), reloadable=True, zero_is_default=True, doc="Objects moved in one run at most."
+    )
+    threshold: float = setting(
+        0.1,
+        check=between(0, 1),
+        reloadable=True,
+        doc="How far apart the fill of two backends must be before anything moves.",
+    )
+    concurrency: int = setting(
+        5, check=at_least(1), reloadable=True, zero_is_default=True, doc="Moves at a time."
+    )
+
+
+@frozen(kw_only=True)
+class ReplicationConfig:
+    """Keeping several copies of each object, on different backends."""
+
+    factor: int = setting(
+        1,
+        check=at_least(1),
+        reloadable=True,
+        zero_is_default=True,
+        built=NotBuilt("replication", off=1),
+        doc="Copies of each object; at most one per backend.",
+    )
+    worker_interval: Duration = setting(
+        parse_duration("5m"), reloadable=True, zero_is_default=True, doc="Time between runs."
+    )
+    batch_size: int = setting(
+        50, check=at_least(1), reloadable=True, zero_is_default=True, doc="Objects copied in one run at most."
+    )
+    concurrency: int = setting(
+        5, check=at_least(1), reloadable=True, zero_is_default=True, doc="Copies at a time."
+    )
+    unhealthy_threshold: Duration = setting(
+        parse_duration("10m"),
+        reloadable=True,
+        zero_is_default=True,
+        doc="How long a backend may be away before its copies are replaced.",
+    )
+
+
+@frozen(kw_only=True)
+class CleanupQueueConfig:
+    """Deleting from the backends what no version needs any more."""
+
+    concurrency: int = setting(
+        10, check=at_least(1), zero_is_default=True, idle=CLEANUP, doc="Deletions at a time."
+    )
+    multipart_stale_timeout: Duration = setting(
+        parse_duration("24h"),
+        zero_is_default=True,
+        idle="multipart.stale_after replaces it",
+        doc="Older name of ``multipart.stale_after``, which counts from the last part, not the start.",
+    )
+    claim_grace_period: Duration = setting(
+        parse_duration("5m"),
+        zero_is_default=True,
+        idle=CLEANUP,
+        doc="After this long, another instance may take over a deletion that was begun.",
+    )
+
+
+@frozen(kw_only=True)
+class UsageFlushConfig:
+    """Writing the monthly usage counters to the ledger."""
+
+    interval: Duration = setting(
+        parse_duration("30s"),
+        reloadable=True,
+        zero_is_default=True,
+        idle=USAGE,
+        doc="Time between writes.",
+    )
+    adaptive_enabled: bool = setting(
+        False,
+        reloadable=True,
+        built=NotBuilt("monthly usage limits"),
+        doc="Write more often while a backend is close to a limit.",
+    )
+    adaptive_threshold: float = setting(
+        0.8,
+        check=strictly_between(0, 1),
+        reloadable=True,
+        idle=USAGE,
+        doc="How much of a limit must be used up to count as close.",
+    )
+    fast_interval: Duration = setting(
+        parse_duration("5s"),
+        reloadable=True,
+        zero_is_default=True,
+        idle=USAGE,
+        doc="Time between writes while close; shorter than ``interval``.",
+    )
+
+
+@frozen(kw_only=True)
+class LifecycleRule:
+    """Objects to delete when they are old enough."""
+
+    prefix: str = required(reloadable=True, example="tmp/", doc="What their keys start with; once per list.")
+    expiration_days: int = required(
+        reloadable=True, check=more_than(0), example="7", doc="Age at which they are deleted, in days."
+    )
+
+
+@frozen(kw_only=True)
+class LifecycleConfig:
+    """Deleting objects by age."""
+
+    rules: tuple[LifecycleRule, ...] = several(
+        reloadable=True,
+        built=NotBuilt("lifecycle rules", off=(), instead="leave the list empty"),
+        doc="One per prefix.",
+    )
+    batch_size: int = setting(
+        100,
+        check=at_least(1),
+        reloadable=True,
+        zero_is_default=True,
+        doc="Objects deleted in one run at most.",
+    )
+
+
+@frozen(kw_only=True)
+class ReconcileConfig:
+    """Comparing what the backends hold with what the ledger says."""
+
+    enabled: bool = setting(
+        False, built=NotBuilt("reconciling in the background"), doc="Lists every backend in full."
+    )
+    interval: Duration = setting(parse_duration("24h"), zero_is_default=True, doc="Time between runs.")
+
+
+@frozen(kw_only=True)
+class IntegrityConfig:
+    """Knowing the SHA-256 of every object, and checking it."""
+
+    enabled: bool = setting(
+        False, reloadable=True, built=NotBuilt("integrity checking"), doc="Hash objects as they are written."
+    )
+    verify_on_read: bool = setting(False, reloadable=True, doc="Check while an object is read.")
+    verify_on_replicate: bool = setting(True, reloadable=True, doc="Check while a copy is made.")
+    scrubber_interval: Duration = setting(
+        0.0, reloadable=True, doc="Time between checks of a batch; 0 for never."
+    )
+    scrubber_batch_size: int = setting(
+        100,
+        check=at_least(1),
+        reloadable=True,
+        zero_is_default=True,
+        doc="Objects checked in one run at most.",
+    )
+
+
+@frozen(kw_only=True)
+class RateLimitConfig:
+    """How many requests one address may send."""
+
+    enabled: bool = setting(
+        False,
+        reloadable=True,
+        built=NotBuilt("rate limiting"),
+        doc="Answer ``429 SlowDown`` to the ones above.",
+    )
+    requests_per_sec: float = setting(
+        100.0, check=more_than(0), reloadable=True, doc="Requests each address may send, per second."
+    )
+    burst: int = setting(200, check=more_than(0), reloadable=True, doc="Requests it may send at once.")
+    cleanup_interval: Duration = setting(
+        parse_duration("1m"),
+        reloadable=True,
+        zero_is_default=True,
+        doc="Time between forgetting quiet addresses.",
+    )
+    cleanup_max_age: Duration = setting(
+        parse_duration("5m"), reloadable=True, zero_is_default=True, doc="How long an address is remembered."
+    )
+    trusted_proxies: tuple[Network, ...] = several(
+        reloadable=True,
+        doc="Networks whose ``X-Forwarded-For`` is believed. Checked even while the limit is off.",
+    )
+
+
+@frozen(kw_only=True)
+class CircuitBreakerConfig:
+    """What happens while the ledger's database is away."""
+
+    failure_threshold: int = setting(
+        3,
+        check=at_least(1),
+        zero_is_default=True,
+        idle=DEGRADED,
+        doc="Failures in a row that open the breaker.",
+    )
+    open_timeout: Duration = setting(
+        parse_duration("15s"),
+        zero_is_default=True,
+        idle=DEGRADED,
+        doc="Time until the database is tried again.",
+    )
+    cache_ttl: Duration = setting(
+        parse_duration("60s"),
+        zero_is_default=True,
+        idle=DEGRADED,
+        doc="How long the place of an object is remembered.",
+    )
+    parallel_broadcast: bool = setting(
+        False,
+        built=NotBuilt("degraded mode"),
+        doc="Ask all backends at once rather than one after the other.",
+    )
+    degraded_broadcast_parallelism: int = setting(
+        0, check=at_least(0), idle=DEGRADED, doc="Backends asked at a time; 0 for all of them."
+    )
+
+
+@frozen(kw_only=True)
+class BackendCircuitBreakerConfig:
+    """Leaving a backend alone that keeps failing."""
+
+    enabled: bool = setting(
+        False, built=NotBuilt("the breaker around backends"), doc="One breaker for each backend."
+    )
+    failure_threshold: int = setting(
+        5, check=at_least(1), zero_is_default=True, doc="Failures in a row that open the breaker."
+    )
+    open_timeout: Duration = setting(
+        parse_duration("5m"), zero_is_default=True, doc="Time until the backend is tried again."
+    )
+
+
+@frozen(kw_only=True)
+class MetricsConfig:
+    """Numbers for Prometheus."""
+
+    enabled: bool = setting(False, built=NotBuilt("metrics"), doc="Serve them.")
+    path: str = setting("/metrics", zero_is_default=True, doc="Where.")
+    listen: AddressText = setting("", doc="A listener of their own, away from clients; recommended.")
+
+
+@frozen(kw_only=True)
+class TracingConfig:
+    """Spans for an OpenTelemetry collector."""
+
+    enabled: bool = setting(False, built=NotBuilt("tracing"), doc="Send them.")
+    endpoint: AddressText = setting("", doc="The collector's gRPC address; required when enabled.")
+    insecure: bool = setting(False, doc="Talk to it without TLS.")
+    sample_rate: float = setting(1.0, check=between(0, 1), doc="Share of the requests that are traced.")
+
+
+@frozen(kw_only=True)
+class TelemetryConfig:
+    """What is told to monitoring systems."""
+
+    metrics: MetricsConfig = section(MetricsConfig)
+    tracing: TracingConfig = section(TracingConfig)
+
+
+@frozen(kw_only=True)
+class VaultConfig:
+    """A HashiCorp Vault whose Transit engine keeps the master key."""
+
+    address: Url = required(example="https://vault.example.net:8200", doc="Where it is.")
+    key_name: str = required(example="s3orchestrator", doc="The Transit key.")
+    token: Secret = setting(Secret(""), doc="The token; this or ``token_file``.")
+    token_file: str = setting("", doc="A file with the token, readable by nobody else.")
+    mount_path: str = setting("transit", zero_is_default=True, doc="Where the Transit engine is mounted.")
+    ca_cert: str = setting("", doc="A file with the authority that signed Vault's certificate.")
+    renew_interval: Duration = setting(
+        parse_duration("5m"), zero_is_default=True, doc="Time between renewals of the token."
+    )
+
+
+@frozen(kw_only=True)
+class EncryptionConfig:
+    """Encrypting objects before a backend sees them."""
+
+    enabled: bool = setting(
+        False, built=NotBuilt("encryption"), doc="Needs exactly one source of the master key."
+    )
+    chunk_size: Size = setting(
+        65536, check=between(4096, 1048576), doc="Plaintext per chunk; a power of two."
+    )
+    master_key: Secret = setting(Secret(""), doc="The key: 32 bytes in Base64.")
+    master_key_file: str = setting("", doc="A file with the key: 32 raw bytes.")
+    vault: VaultConfig | None = setting(None, doc="A Vault that keeps the key.")
+    previous_keys: tuple[Secret, ...] = several(
+        doc="Earlier keys, in Base64; they still open what they sealed."
+    )
+
+
+@frozen(kw_only=True)
+class CacheConfig:
+    """Keeping small objects in memory."""
+
+    enabled: bool = setting(False, built=NotBuilt("the object cache"), doc="Keep them.")
+    max_size: Size = setting(parse_size("256MB"), zero_is_default=True, doc="All of them together.")
+    max_object_size: Size = setting(
+        parse_size("10MB"), zero_is_default=True, doc="Each one; at most ``max_size``."
+    )
+    ttl: Duration = setting(parse_duration("5m"), zero_is_default=True, doc="How long one is kept.")
+
+
+@frozen(kw_only=True)
+class RedisConfig:
+    """Usage counters shared by several instances."""
+
+    address: AddressText = required(example="127.0.0.1:6379", doc="Where Redis is.")
+    password: Secret = setting(Secret(""), doc="Its password.")
+    db: int = setting(0, check=at_least(0), doc="The number of its database.")
+    tls: bool = setting(False, doc="Talk TLS to it.")
+    key_prefix: str = setting("s3orch", zero_is_default=True, doc="What our keys there start with.")
+    failure_threshold: int = setting(
+        3, check=at_least(1), zero_is_default=True, doc="Failures in a row until we count on our own."
+    )
+    open_timeout: Duration = setting(
+        parse_duration("15s"), zero_is_default=True, doc="Time until Redis is tried again."
+    )
+
+
+@frozen(kw_only=True)
+class EndpointConfig:
+    """Somebody who is told of changes."""
+
+    url: Url = required(example="https://hooks.example.net/objects", doc="Where events are posted.")
+    events: tuple[str, ...] = several(
+        example="[object.*]",
+        doc="Which ones: names, or beginnings of names with a ``*`` after them. At least one.",
+    )
+    prefix: str = setting("", doc="Only objects whose key starts so.")
+    secret: Secret = setting(Secret(""), doc="Signs each message (HMAC-SHA256).")
+    timeout: Duration = setting(
+        parse_duration("5s"), zero_is_default=True, doc="How long to wait for an answer."
+    )
+    max_retries: int = setting(3, check=at_least(0), doc="How often to try again.")
+
+
+@frozen(kw_only=True)
+class NotificationsConfig:
+    """Telling others what changed."""
+
+    endpoints: tuple[EndpointConfig, ...] = several(
+        built=NotBuilt("notifications", off=(), instead="leave the list empty"), doc="Whom to tell."
+    )
+
+
+_ADMIN_API = "the admin API"
+
+
+@frozen(kw_only=True)
+class UiConfig:
+    """The dashboard and the admin API."""
+
+    enabled: bool = setting(False, built=NotBuilt("the dashboard"), doc="Serve the dashboard.")
+    path: str = setting("/ui", zero_is_default=True, doc="Where.")
+    admin_key: Secret = setting(
+        Secret(""),
+        built=NotBuilt(_ADMIN_API, off=Secret(""), instead="leave it empty"),
+        doc="Name to log in with. Setting it, or ``admin_token``, serves the admin API, dashboard or not.",
+    )
+    admin_secret: Secret = setting(Secret(""), doc="Password to log in with, plain or as a bcrypt hash.")
+    session_secret: Secret = setting(Secret(""), doc="Signs the cookies of the dashboard.")
+    admin_token: Secret = setting(
+        Secret(""),
+        built=NotBuilt(_ADMIN_API, off=Secret(""), instead="leave it empty"),
+        doc="Token for the admin API; ``admin_key`` unless set.",
+    )
+    force_secure_cookies: bool = setting(False, doc="Mark cookies as secure behind a proxy that ends TLS.")
+
+    @property
+    def api_token(self) -> Secret:
+        """What a caller of the admin API must show; empty where the API is off."""
+        return self.admin_token or self.admin_key

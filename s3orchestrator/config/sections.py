@@ -1,0 +1,443 @@
+"""
+Every setting there is: the root, and the sections that serving objects needs.
+
+Attributes are named like the keys of the file. Sizes are bytes and times seconds, whatever the file used.
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from attrs import frozen
+
+from s3orchestrator.config.features import (
+    MISSING,
+    PLACEMENTS,
+    BackendCircuitBreakerConfig,
+    CacheConfig,
+    CircuitBreakerConfig,
+    CleanupQueueConfig,
+    EncryptionConfig,
+    IntegrityConfig,
+    LifecycleConfig,
+    NotificationsConfig,
+    RateLimitConfig,
+    RebalanceConfig,
+    ReconcileConfig,
+    RedisConfig,
+    ReplicationConfig,
+    TelemetryConfig,
+    UiConfig,
+    UsageFlushConfig,
+)
+from s3orchestrator.config.scalars import (
+    Address,
+    AddressText,
+    Domain,
+    Duration,
+    Secret,
+    Size,
+    Url,
+    parse_address,
+    parse_duration,
+    parse_size,
+)
+from s3orchestrator.config.settings import (
+    Check,
+    NotBuilt,
+    at_least,
+    from_to_below,
+    required,
+    section,
+    setting,
+    several,
+)
+
+REAPER = f"the reaper is {MISSING}"
+
+
+@frozen(kw_only=True)
+class TlsConfig:
+    """TLS towards clients; on when a certificate and a key are given."""
+
+    cert_file: str = setting("", doc="Certificate chain (PEM). Needs ``key_file``.")
+    key_file: str = setting("", doc="Private key (PEM). Needs ``cert_file``.")
+    min_version: Literal["1.2", "1.3"] = setting("1.2", doc="The oldest version of TLS that is spoken.")
+    client_ca_file: str = setting(
+        "",
+        doc="Authorities for clients (PEM). When set, every client must show a certificate of theirs.",
+    )
+
+    @property
+    def enabled(self) -> bool:
+        """Whether clients speak TLS to us."""
+        return bool(self.cert_file and self.key_file)
+
+
+@frozen(kw_only=True)
+class ServerConfig:
+    """The endpoint that clients talk to."""
+
+    listen_addr: AddressText = required(
+        example="127.0.0.1:9000", doc="Where to listen: ``host:port``, or ``:port`` for every interface."
+    )
+    log_level: Literal["debug", "info", "warn", "error"] = setting(
+        "info", reloadable=True, doc="The least that is logged."
+    )
+    max_object_size: Size = setting(
+        parse_size("5GB"),
+        zero_is_default=True,
+        doc="The largest body of one upload request; larger files use multipart.",
+    )
+    max_concurrent_requests: int = setting(
+        1000,
+        check=at_least(1),
+        zero_is_default=True,
+        doc="Requests served at a time, background work included, unless reads and writes are limited apart.",
+    )
+    max_concurrent_reads: int = setting(
+        0,
+        check=at_least(0),
+        doc="Reads served at a time. Counts when ``max_concurrent_writes`` is set as well.",
+    )
+    max_concurrent_writes: int = setting(
+        0,
+        check=at_least(0),
+        doc="Writes served at a time. Counts when ``max_concurrent_reads`` is set as well.",
+    )
+    load_shed_threshold: float = setting(
+        0.0,
+        check=from_to_below(0, 1),
+        doc="Share of the limits above which some requests are refused already; 0 for never.",
+    )
+    admission_wait: Duration = setting(
+        0.0, doc="How long a request may wait for its turn before it is refused."
+    )
+    backend_timeout: Duration = setting(
+        parse_duration("30s"),
+        zero_is_default=True,
+        doc="How long a backend may take to accept a connection, and to begin its answer. "
+        "At most ``write_timeout``.",
+    )
+    read_header_timeout: Duration = setting(
+        parse_duration("10s"),
+        zero_is_default=True,
+        doc="How long the headers of a request may take to arrive. At most ``read_timeout``.",
+    )
+    read_timeout: Duration = setting(
+        parse_duration("5m"),
+        zero_is_default=True,
+        doc="The longest silence while a body arrives; the whole may take as long as it keeps moving.",
+    )
+    write_timeout: Duration = setting(
+        parse_duration("5m"),
+        zero_is_default=True,
+        doc="The longest silence while a response leaves; the whole may take as long as it keeps moving.",
+    )
+    idle_timeout: Duration = setting(
+        parse_duration("120s"),
+        zero_is_default=True,
+        doc="How long a connection is kept between two requests.",
+    )
+    shutdown_delay: Duration = setting(
+        0.0, doc="How long to go on as ready after being told to stop, so that balancers can notice."
+    )
+    domains: tuple[Domain, ...] = several(
+        doc="Base names for virtual-hosted addressing: with ``s3.example.net``, a request to "
+        "``photos.s3.example.net`` means the bucket ``photos``."
+    )
+    tls: TlsConfig = section(TlsConfig)
+
+    @property
+    def listen(self) -> Address:
+        """`listen_addr`, taken apart."""
+        return parse_address(self.listen_addr)
+
+    @property
+    def limits_apart(self) -> bool:
+        """Whether reads and writes have limits of their own, instead of `max_concurrent_requests`."""
+        return self.max_concurrent_reads > 0 and self.max_concurrent_writes > 0
+
+
+@frozen(kw_only=True)
+class CredentialConfig:
+    """A way for clients to prove who they are: a key pair, or a token."""
+
+    access_key_id: str = setting(
+        "", reloadable=True, example="PHOTOSKEY", doc="Name of the key pair; unique over buckets and users."
+    )
+    secret_access_key: Secret = setting(
+        Secret(""), reloadable=True, example='"${PHOTOS_SECRET}"', doc="The secret of the key pair."
+    )
+    token: Secret = setting(
+        Secret(""), reloadable=True, doc="For ``X-Proxy-Token``, as older clients send it; unique."
+    )
+
+
+@frozen(kw_only=True)
+class BucketConfig:
+    """A bucket that clients see. Out of the file, it is no longer served; its objects stay."""
+
+    name: str = required(reloadable=True, example="photos", doc="Its name, without ``/``; unique.")
+    max_multipart_uploads: int = setting(
+        0, check=at_least(0), reloadable=True, doc="Multipart uploads open at a time; 0 for any number."
+    )
+    credentials: tuple[CredentialConfig, ...] = several(
+        reloadable=True, doc="Who may use it, and nothing else. May be empty if a user lists the bucket."
+    )
+
+
+@frozen(kw_only=True)
+class KeyPairConfig:
+    """A user's key pair."""
+
+    access_key_id: str = required(
+        reloadable=True, example="ALICEKEY", doc="Name of the key pair; unique over buckets and users."
+    )
+    secret_access_key: Secret = required(
+        reloadable=True, example='"${ALICE_SECRET}"', doc="The secret of the key pair."
+    )
+
+
+@frozen(kw_only=True)
+class UserConfig:
+    """Somebody who is not tied to one bucket."""
+
+    name: str = required(reloadable=True, example="alice", doc="Who it is; unique.")
+    credentials: tuple[KeyPairConfig, ...] = several(reloadable=True, doc="Key pairs; at least one.")
+    create_buckets: bool = setting(
+        False,
+        reloadable=True,
+        example="true",
+        doc="Whether this user may create buckets; who creates one owns it, and may delete it.",
+    )
+    buckets: tuple[str, ...] = several(
+        reloadable=True, example="[photos]", doc="Buckets of this file that this user may use."
+    )
+    access: Literal["read", "write", "full"] = setting(
+        "full",
+        reloadable=True,
+        doc="What this user may do in them: ``read``; ``write``, which also stores and overwrites; or "
+        "``full``, which also deletes.",
+    )
+
+
+@frozen(kw_only=True)
+class DatabaseConfig:
+    """The ledger: what objects there are, and where."""
+
+    driver: Literal["sqlite", "postgres"] | None = setting(
+        None,
+        doc="Unless set: ``postgres`` if a host is given, else ``sqlite``. "
+        "PostgreSQL is not part of this release.",
+    )
+    path: str = setting(
+        "s3-orchestrator.db",
+        example="/var/lib/s3orchestrator/ledger.db",
+        zero_is_default=True,
+        doc="The file of the SQLite database.",
+    )
+    host: str = setting("", doc="Where PostgreSQL is.")
+    port: int = setting(5432, check=at_least(1), zero_is_default=True, doc="Its port.")
+    database: str = setting("", doc="The name of the database there.")
+    user: str = setting("", doc="Whom to log in as.")
+    password: Secret = setting(Secret(""), doc="With which password.")
+    ssl_mode: str = setting("require", zero_is_default=True, doc="libpq's ``sslmode``.")
+    max_conns: int = setting(50, check=at_least(1), zero_is_default=True, doc="Connections at most.")
+    min_conns: int = setting(10, check=at_least(0), doc="Connections kept open.")
+    max_conn_lifetime: Duration = setting(
+        parse_duration("5m"), zero_is_default=True, doc="Age at which a connection is replaced."
+    )
+
+    @property
+    def engine(self) -> Literal["sqlite", "postgres"]:
+        """`driver`, or what follows from `host` where it is not set."""
+        return self.driver or ("postgres" if self.host else "sqlite")
+
+
+@frozen(kw_only=True)
+class BackendConfig:
+    """A place that objects are stored in."""
+
+    name: str = setting(
+        "", example="disk-one", doc="What it is called, in the ledger too; ``backend-<index>`` unless set."
+    )
+    type: Literal["s3", "directory", "memory"] = setting(
+        "s3",
+        example="directory",
+        doc="``s3``, any service that speaks S3; ``directory``, files below ``path``; ``memory``, for tests, "
+        "which forgets everything when it stops.",
+    )
+    path: str = setting(
+        "",
+        only_for="directory",
+        example="/var/lib/s3orchestrator/disk-one",
+        doc="The directory. Required for that type.",
+    )
+    endpoint: Url = setting("", only_for="s3", doc="URL of the service. Required for that type.")
+    region: str = setting(
+        "us-east-1",
+        only_for="s3",
+        zero_is_default=True,
+        doc="Region to sign for; some services want ``auto``.",
+    )
+    bucket: str = setting("", only_for="s3", doc="The bucket there. Required for that type.")
+    credential_source: Literal["static", "default_chain"] = setting(
+        "static",
+        only_for="s3",
+        doc="``static``: the two keys below. ``default_chain``: environment, shared files, SSO or instance "
+        "role, as AWS tools find them; then the keys must be absent.",
+    )
+    access_key_id: str = setting("", only_for="s3", doc="Key to sign with.")
+    secret_access_key: Secret = setting(Secret(""), only_for="s3", doc="Its secret.")
+    force_path_style: bool = setting(
+        False,
+        only_for="s3",
+        doc="Name the bucket in the path and not in the host, as MinIO and radosgw want it.",
+    )
+    unsigned_payload: bool | None = setting(
+        None,
+        only_for="s3",
+        doc="Send bodies without signing their hash. Unless set: yes over ``https``, no over ``http``.",
+    )
+    disable_checksum: bool = setting(
+        False, only_for="s3", doc="Send no checksum headers (Google Cloud Storage)."
+    )
+    strip_sdk_headers: bool = setting(
+        False, only_for="s3", doc="Send no headers that only AWS tools send (Google Cloud Storage)."
+    )
+    ca_file: str = setting(
+        "", only_for="s3", doc="Authorities (PEM) to trust for this backend instead of the system's."
+    )
+    quota_bytes: Size = setting(
+        0, reloadable=True, example="20GB", doc="How much may be stored here; 0 for as much as there is room."
+    )
+    max_object_size: Size = setting(0, doc="Larger objects go elsewhere; 0 for any size.")
+    api_request_limit: int = setting(
+        0,
+        check=at_least(0),
+        reloadable=True,
+        built=NotBuilt("monthly usage limits", off=0),
+        doc="Requests per calendar month; 0 for any number.",
+    )
+    egress_byte_limit: Size = setting(
+        0,
+        reloadable=True,
+        built=NotBuilt("monthly usage limits", off=0),
+        doc="Bytes read per calendar month; 0 for any.",
+    )
+    ingress_byte_limit: Size = setting(
+        0,
+        reloadable=True,
+        built=NotBuilt("monthly usage limits", off=0),
+        doc="Bytes written per calendar month; 0 for any.",
+    )
+
+    @property
+    def sends_unsigned_payload(self) -> bool:
+        """`unsigned_payload`, or what follows from the endpoint where it is not set."""
+        if self.unsigned_payload is None:
+            return self.endpoint.startswith("https:")
+        return self.unsigned_payload
+
+    @property
+    def is_unlimited(self) -> bool:
+        """Whether there is no quota."""
+        return self.quota_bytes == 0
+
+
+@frozen(kw_only=True)
+class PendingPatternConfig:
+    """Writing down what is about to be stored before it is. Always so here."""
+
+    enabled: bool = setting(
+        True,
+        check=Check("true: no write may reach a backend before the ledger knows of it", bool),
+        doc="Cannot be turned off: no write reaches a backend before the ledger knows of it.",
+    )
+    reaper_interval: Duration = setting(
+        parse_duration("1m"),
+        zero_is_default=True,
+        idle=REAPER,
+        doc="Time between looks for abandoned writes.",
+    )
+    min_age: Duration = setting(
+        parse_duration("5m"),
+        zero_is_default=True,
+        idle=REAPER,
+        doc="Age at which a write may count as abandoned.",
+    )
+
+
+@frozen(kw_only=True)
+class WritePathConfig:
+    """How objects get to the backends."""
+
+    replay_limit: Size = setting(
+        parse_size("1MB"),
+        doc="How much of a body is kept so that another backend can be tried when one fails half-way.",
+    )
+    quiet_period: Duration = setting(
+        parse_duration("1h"),
+        doc="How long a name on a backend rests after a write or delete of it went unanswered, before it is "
+        "used again.",
+    )
+    pending_pattern: PendingPatternConfig = section(PendingPatternConfig)
+
+
+@frozen(kw_only=True)
+class MultipartConfig:
+    """Multipart uploads."""
+
+    stale_after: Duration = setting(
+        parse_duration("24h"),
+        zero_is_default=True,
+        doc="An upload that got no part for this long is given up.",
+    )
+
+
+@frozen(kw_only=True)
+class Config:
+    """The whole file."""
+
+    mode: Literal["all", "api", "worker"] = setting(
+        "all",
+        built=NotBuilt("running the API and the background work apart", off="all"),
+        doc="What this process does: serve clients, work in the background, or all. ``--mode`` wins over it.",
+    )
+    server: ServerConfig = section(ServerConfig)
+    buckets: tuple[BucketConfig, ...] = several(
+        reloadable=True, doc="Buckets of this file. At least one, unless a user may create some."
+    )
+    users: tuple[UserConfig, ...] = several(
+        reloadable=True, doc="People and programs that use several buckets."
+    )
+    database: DatabaseConfig = section(DatabaseConfig)
+    routing_strategy: PLACEMENTS = setting(
+        "pack",
+        doc="Where a new object goes: ``pack`` fills the backends in the order of this file, ``spread`` "
+        "takes the one that is least full.",
+    )
+    backends: tuple[BackendConfig, ...] = several(doc="Where objects are stored. At least one.")
+    write_path: WritePathConfig = section(WritePathConfig)
+    multipart: MultipartConfig = section(MultipartConfig)
+    replication: ReplicationConfig = section(ReplicationConfig)
+    rebalance: RebalanceConfig = section(RebalanceConfig)
+    cleanup_queue: CleanupQueueConfig = section(CleanupQueueConfig)
+    usage_flush: UsageFlushConfig = section(UsageFlushConfig)
+    lifecycle: LifecycleConfig = section(LifecycleConfig)
+    reconcile: ReconcileConfig = section(ReconcileConfig)
+    integrity: IntegrityConfig = section(IntegrityConfig)
+    rate_limit: RateLimitConfig = section(RateLimitConfig)
+    circuit_breaker: CircuitBreakerConfig = section(CircuitBreakerConfig)
+    backend_circuit_breaker: BackendCircuitBreakerConfig = section(BackendCircuitBreakerConfig)
+    telemetry: TelemetryConfig = section(TelemetryConfig)
+    encryption: EncryptionConfig = section(EncryptionConfig)
+    cache: CacheConfig = section(CacheConfig)
+    redis: RedisConfig | None = setting(
+        None,
+        built=NotBuilt("sharing counters through Redis", off=None, instead="take the section out"),
+        doc="Usage counters shared by several instances.",
+    )
+    notifications: NotificationsConfig = section(NotificationsConfig)
+    ui: UiConfig = section(UiConfig)
