@@ -130,5 +130,9 @@ class LedgerInUse(OrchestratorError):
     """Another process holds this ledger."""
 
 
+class LedgerTooNew(OrchestratorError):
+    """A newer release has changed the ledger in a way that this one would damage."""
+
+
 class BodyAborted(OrchestratorError):
     """The client left, or stalled, before the whole body had come."""

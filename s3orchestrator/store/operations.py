@@ -1,0 +1,78 @@
+"""
+What this process is doing in the ledger, and what it no longer knows it was doing.
+
+Pending blobs and claims name their owner and the operation. When a caller has left, or a
+COMMIT got no answer, nobody holds the result of an operation that may have happened; such
+operations are noted here and handed back as soon as the database answers.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Iterator
+from enum import Enum
+from itertools import count
+from typing import TypeVar
+
+from attrs import Factory, define, field, frozen
+from twisted.internet.defer import CancelledError
+from zope.interface import Attribute
+
+from s3orchestrator.errors import TransactionUnclear
+from s3orchestrator.interfaces import IDatabase, ITransaction
+
+T = TypeVar("T")
+
+
+class Lost(Enum):
+    """What an operation may have left behind without anybody knowing."""
+
+    RESERVATION = "pending blobs that no byte was sent for"
+    CLAIM = "doomed or resting blobs that nobody is working on"
+    COMMIT = "a pending blob whose bytes are on its backend"
+
+
+@frozen
+class Loose:
+    """An end to tie up: `number` is the operation's, or the blob's id for a lost commit."""
+
+    kind: Lost
+    number: int
+
+
+@define(eq=False)
+class Operations:
+    """Numbers the operations of one owner, and remembers the loose ends."""
+
+    owner: int
+    loose: list[Loose] = Factory(list)
+    _numbers: Iterator[int] = field(init=False, factory=lambda: count(1))
+
+    def begin(self) -> int:
+        """Return the number of a new operation."""
+        return next(self._numbers)
+
+    def lose(self, kind: Lost, number: int) -> None:
+        """Note that nobody will hear what became of it."""
+        self.loose.append(Loose(kind, number))
+
+
+class ILedger(IDatabase):
+    """A database that holds a ledger."""
+
+    ledger_id: str = Attribute("what tells this ledger from all others")
+    operations: Operations = Attribute("those of this process")
+
+
+async def attempt(
+    ledger: ILedger, work: Callable[[ITransaction], Awaitable[T]], kind: Lost, number: int
+) -> T:
+    """
+    Run `work` in a transaction; if its result does not reach the caller, note a loose end.
+
+    A caller that leaves changes nothing: what it asked for may already be happening.
+    """
+    try:
+        return await ledger.transact(work)
+    except (CancelledError, TransactionUnclear):
+        ledger.operations.lose(kind, number)
+        raise

@@ -1,0 +1,58 @@
+"""
+The words in which the databases differ; everything else about our SQL is the same.
+
+Statements and migrations name parameters `:name` and words `$word`. A word may be a whole
+statement, and where a database has no use for one it is empty: then nothing is executed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from string import Template
+
+from attrs import Factory, define, field
+
+
+@define(eq=False)
+class Dialect:
+    """How one database says it. Statements are rendered once and remembered."""
+
+    name: str
+    words: Mapping[str, str]
+    _rendered: dict[str, str] = field(init=False, default=Factory(dict))
+
+    def render(self, statement: str) -> str:
+        """
+        Return `statement` in this database's words.
+
+        :raises KeyError: it uses a word this database has no translation for.
+        """
+        try:
+            return self._rendered[statement]
+        except KeyError:
+            rendered = self._rendered[statement] = Template(statement).substitute(self.words).strip()
+            return rendered
+
+
+SQLITE = Dialect(
+    "sqlite",
+    {
+        # In the schema.
+        # AUTOINCREMENT, for without it the id of a row that has gone may be given out again.
+        "identity": "integer PRIMARY KEY AUTOINCREMENT",
+        "bytewise": "COLLATE BINARY",
+        "bytes": "blob",
+        "by_key": "WITHOUT ROWID",
+        "instant_of": "strftime('%Y-%m-%d %H:%M:%f', ",
+        "as_instant": " / 1000.0, 'unixepoch')",
+        # In statements.
+        "greatest": "max",
+        "skip_locked": "",
+        # Locks: there is one writer, and it is us.
+        "hold_bucket": "",
+        "hold_bucket_alone": "",
+        "hold_backend": "",
+        "hold_backend_alone": "",
+        "lock_key": "",
+    },
+)

@@ -1,0 +1,260 @@
+"""
+The ledger in an SQLite file.
+
+One thread writes: it takes whatever is queued, commits it as one group, and tells the
+reactor once. Reads of one statement run on the reactor's thread, on a connection of their
+own. Without a thread everything happens at once, in the caller's turn: nothing that awaits
+it is ever suspended, which is what unit tests want.
+"""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+from base64 import b32encode
+from collections.abc import Awaitable, Callable
+from functools import partial
+from queue import Empty, SimpleQueue
+from threading import Thread
+from typing import Any, TypeVar
+from urllib.parse import quote
+
+from attrs import define, field
+from twisted.internet.defer import Deferred
+from twisted.internet.interfaces import IReactorTime
+from zope.interface import implementer
+
+from s3orchestrator.errors import StoreUnavailable
+from s3orchestrator.interfaces import ITransaction, Row
+from s3orchestrator.store.lockfile import LockFile
+from s3orchestrator.store.migrate import level, migrate, migrations
+from s3orchestrator.store.operations import ILedger, Operations
+from s3orchestrator.store.sql import SQLITE
+from s3orchestrator.store.writer import Outcome, Work, Writer
+
+T = TypeVar("T")
+
+IN_MEMORY = ":memory:"
+MAX_GROUP = 128  # more only makes the first of them wait longer
+
+_BUSY_TIMEOUT = 5.0  # seconds; nobody but an operator's tool can be in our way
+_MMAP_BYTES = 1 << 30
+_CACHE_KIB = 64 * 1024
+_LOG_LIMIT = 64 << 20  # what is kept of the log's file after a checkpoint
+
+OLD_OWNERS = "DELETE FROM owners"
+NEW_OWNER = """
+    INSERT INTO owners (started_ms, lease_until_ms, schema_level)
+    VALUES (:now_ms, NULL, :schema_level) RETURNING id
+"""
+LEDGER_ID = "SELECT id FROM ledger"
+
+
+@define(eq=False)
+class _Job:
+    """A transaction waiting for its turn; it has none if its caller leaves before."""
+
+    work: Work[Any]
+    done: Deferred[Any] = field(init=False)
+    has_left: bool = field(init=False, default=False)
+
+    def __attrs_post_init__(self) -> None:
+        self.done = Deferred(self._leave)
+
+    def _leave(self, _: Deferred[Any]) -> None:
+        self.has_left = True
+
+
+@implementer(ILedger)
+@define(eq=False)
+class SqliteDatabase:
+    """
+    A ledger in one file, for one process.
+
+    `reactor` gives the time and, if `threaded`, takes calls from the writer's thread.
+    `path` may be `IN_MEMORY` where nothing is threaded. Nothing happens before `open`.
+    """
+
+    path: str = field(converter=os.fspath)
+    _reactor: IReactorTime
+    _threaded: bool = field(default=True, kw_only=True)
+    _random: Callable[[int], bytes] = field(default=os.urandom, kw_only=True)
+    ledger_id: str = field(init=False, default="")
+    operations: Operations = field(init=False)
+    _writer: Writer = field(init=False)
+    _reader: sqlite3.Cursor | None = field(init=False, default=None)
+    _lock: LockFile = field(init=False)
+    _jobs: SimpleQueue[_Job | None] = field(init=False, factory=SimpleQueue)
+    _is_open: bool = field(init=False, default=False)
+    _closing: Deferred[None] | None = field(init=False, default=None)
+
+    def __attrs_post_init__(self) -> None:
+        self._writer = Writer(self._connect)
+        self._lock = LockFile(f"{self.path}.lock")
+        if self._threaded and self.path == IN_MEMORY:
+            raise ValueError("a ledger in memory cannot be shared with a thread")
+
+    def open(self) -> SqliteDatabase:
+        """
+        Take the file for this process, bring its schema up to date, and start the writer.
+
+        Blocks; call it where the program starts, after it has become a daemon.
+
+        :raises LedgerInUse: another process has it.
+        :raises LedgerTooNew: a newer release has changed it.
+        :raises StoreUnavailable: it cannot be opened.
+        """
+        try:
+            if self.path != IN_MEMORY:
+                self._lock.acquire()
+            self._writer.open()
+            self._writer.setup(self._prepare)
+            self._reader = self._connect_reader()
+        except (sqlite3.Error, OSError) as error:
+            self._let_go()
+            raise StoreUnavailable(f"{self.path}: {error}") from error
+        except BaseException:
+            self._let_go()
+            raise
+        self._is_open = True
+        if self._threaded:
+            # A daemon: dying in the middle of a group is what the ledger is made for.
+            Thread(target=self._serve, name="ledger", daemon=True).start()
+        return self
+
+    async def transact(self, work: Callable[[ITransaction], Awaitable[T]]) -> T:
+        """Run `work` in a transaction; see `IDatabase`."""
+        if not self._is_open:
+            raise StoreUnavailable("the ledger is closed")
+        if not self._threaded:
+            outcome: Outcome[T] = self._writer.commit([work])[0]
+            return outcome.get()
+        job = _Job(work)
+        self._jobs.put(job)
+        result: T = await job.done
+        return result
+
+    async def query(self, statement: str, **parameters: object) -> list[Row]:
+        """Read with one statement; see `IDatabase`."""
+        if self._reader is None or self._writer.is_away:
+            raise StoreUnavailable("the ledger is closed or away")
+        try:
+            # All rows at once: no read transaction stays open.
+            return self._reader.execute(SQLITE.render(statement), parameters).fetchall()
+        except sqlite3.OperationalError as error:
+            raise StoreUnavailable(f"ledger: {error}") from error
+
+    def now_ms(self) -> int:
+        """Ledger time."""
+        return int(self._reactor.seconds() * 1000)
+
+    async def close(self) -> None:
+        """Finish what is queued, then let go of the file."""
+        if not self._is_open:
+            return
+        self._is_open = False
+        if self._threaded:
+            self._closing = Deferred()
+            self._jobs.put(None)
+            await self._closing
+        self._let_go()
+
+    def _let_go(self) -> None:
+        if self._reader is not None and self.path != IN_MEMORY:
+            self._reader.connection.close()
+        self._reader = None
+        self._writer.close()
+        self._lock.release()
+
+    async def _prepare(self, tx: ITransaction) -> None:
+        now_ms = self.now_ms()
+        fresh_id = b32encode(self._random(15)).decode("ascii").lower()
+        await migrate(tx, migrations(), now_ms=now_ms, ledger_id=fresh_id)
+        # Whoever held this ledger before is gone: we have the lock.
+        await tx.run(OLD_OWNERS)
+        owner = await tx.one(NEW_OWNER, now_ms=now_ms, schema_level=level())
+        ledger = await tx.one(LEDGER_ID)
+        self.operations = Operations(owner[0] if owner else 0)
+        self.ledger_id = ledger[0] if ledger else ""
+
+    def _connect(self) -> sqlite3.Connection:
+        connection = sqlite3.connect(
+            self.path,
+            timeout=_BUSY_TIMEOUT,
+            isolation_level=None,
+            check_same_thread=False,
+            cached_statements=512,
+        )
+        connection.row_factory = sqlite3.Row
+        for pragma in (
+            "journal_mode = WAL",
+            "synchronous = FULL",  # an acknowledged write survives power loss
+            f"journal_size_limit = {_LOG_LIMIT}",
+            f"cache_size = -{_CACHE_KIB}",
+            "temp_store = MEMORY",
+            "secure_delete = OFF",
+        ):
+            connection.execute(f"PRAGMA {pragma}")
+        return connection
+
+    def _connect_reader(self) -> sqlite3.Cursor:
+        if self.path == IN_MEMORY:
+            return self._writer.cursor()
+        connection = sqlite3.connect(
+            f"file:{quote(self.path)}?mode=ro",
+            uri=True,
+            timeout=_BUSY_TIMEOUT,
+            isolation_level=None,
+            check_same_thread=False,
+            cached_statements=512,
+        )
+        connection.row_factory = sqlite3.Row
+        connection.execute(f"PRAGMA mmap_size = {_MMAP_BYTES}")
+        return connection.cursor()
+
+    def _serve(self) -> None:
+        """Commit groups until told to stop; this is the writer's thread."""
+        tell = self._reactor.callFromThread  # type: ignore[attr-defined]
+        stopped = False
+        while not stopped:
+            group, stopped = self._take()
+            if group:
+                tell(_deliver, group, self._commit(group))
+        tell(self._stopped)
+
+    def _commit(self, group: list[_Job]) -> list[Outcome[Any]]:
+        try:
+            return self._writer.commit([job.work for job in group])
+        except Exception as error:
+            # A mistake of ours; the thread must live on, or everybody would wait for ever.
+            return [Outcome(error=error) for _ in group]
+
+    def _stopped(self) -> None:
+        if self._closing is not None:
+            self._closing.callback(None)
+
+    def _take(self) -> tuple[list[_Job], bool]:
+        """Wait for the first job; take what else is there. The flag says that this was the last."""
+        group: list[_Job] = []
+        take: Callable[[], _Job | None] = self._jobs.get
+        while len(group) < MAX_GROUP:
+            try:
+                job = take()
+            except Empty:
+                break
+            if job is None:
+                return group, True
+            if not job.has_left:
+                group.append(job)
+            take = partial(self._jobs.get, block=False)
+        return group, False
+
+
+def _deliver(group: list[_Job], outcomes: list[Outcome[Any]]) -> None:
+    for job, outcome in zip(group, outcomes, strict=True):
+        if job.has_left:
+            continue
+        if outcome.error is None:
+            job.done.callback(outcome.value)
+        else:
+            job.done.errback(outcome.error)

@@ -1,0 +1,213 @@
+"""
+The one connection that changes an SQLite ledger, and what it does when a disk is full.
+
+Transactions are committed in groups, each member under its own savepoint. A full disk may
+roll a whole transaction back without saying so, and a failed COMMIT says nothing about
+what is on the disk. So every group writes its number; when one is in doubt, the connection
+is opened anew, the log is moved into the database, and the number that is found there
+tells whether the group happened.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Any, Generic, TypeVar
+
+from attrs import define, field
+from twisted.logger import Logger
+from zope.interface import implementer
+
+from s3orchestrator.errors import Conflict, OrchestratorError, StoreUnavailable, TransactionUnclear
+from s3orchestrator.interfaces import ITransaction, Row
+from s3orchestrator.store.sql import SQLITE
+
+T = TypeVar("T")
+Work = Callable[[ITransaction], Awaitable[T]]
+
+MARK = "UPDATE ledger SET commits = :number"
+READ_MARK = "SELECT commits FROM ledger"
+
+
+@define(eq=False)
+class Outcome(Generic[T]):
+    """How a member of a group ended: `error` is None for one that is committed."""
+
+    value: T | None = None
+    error: BaseException | None = None
+
+    def get(self) -> T:
+        """Return the value or raise the error."""
+        if self.error is not None:
+            raise self.error
+        return self.value  # type: ignore[return-value]
+
+
+class _RolledBackAsAWhole(Exception):
+    """The database has left the transaction by itself; whatever comes next would be alone."""
+
+
+@implementer(ITransaction)
+class SqliteTransaction:
+    """Statements on one connection; awaiting them never waits."""
+
+    __slots__ = ("_execute",)
+
+    def __init__(self, cursor: sqlite3.Cursor) -> None:
+        self._execute = cursor.execute
+
+    async def run(self, statement: str, **parameters: object) -> int:
+        """Execute; returns the number of rows changed."""
+        if not (sql := SQLITE.render(statement)):
+            return 0
+        return self._execute(sql, parameters).rowcount
+
+    async def one(self, statement: str, **parameters: object) -> Row | None:
+        """Execute; returns the first row, or None."""
+        return self._execute(SQLITE.render(statement), parameters).fetchone()
+
+    async def all(self, statement: str, **parameters: object) -> list[Row]:
+        """Execute; returns all rows."""
+        return self._execute(SQLITE.render(statement), parameters).fetchall()
+
+
+@define(eq=False)
+class Writer:
+    """
+    Commits groups of transactions. All calls but `is_away` must come from one thread at a time.
+
+    While a group's outcome cannot be found out the ledger is away: each new group tries to
+    get it back first.
+    """
+
+    _connect: Callable[[], sqlite3.Connection]
+    is_away: bool = field(init=False, default=True)
+    _connection: sqlite3.Connection | None = field(init=False, default=None)
+    _cursor: sqlite3.Cursor = field(init=False)
+    _transaction: SqliteTransaction = field(init=False)
+    _number: int = field(init=False, default=0)
+    _log = Logger()
+
+    def open(self) -> None:
+        """
+        Connect and bring the log into the database, so that what is read next is on the disk.
+
+        :raises sqlite3.Error: that did not work; the ledger stays away.
+        """
+        self.close()
+        self._connection = self._connect()
+        self._cursor = self._connection.cursor()
+        self._transaction = SqliteTransaction(self._cursor)
+        busy, _, _ = self._cursor.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
+        if busy:
+            raise sqlite3.OperationalError("the log cannot be moved into the database")
+        self.is_away = False
+
+    def close(self) -> None:
+        """Roll back what is open and let go of the file."""
+        self.is_away = True
+        if self._connection is not None:
+            self._connection.close()
+            self._connection = None
+
+    def cursor(self) -> sqlite3.Cursor:
+        """Another cursor on the same connection, for a database that nobody else can open."""
+        return self._cursor.connection.cursor()
+
+    def setup(self, work: Work[T]) -> T:
+        """Run `work` in a transaction of its own, before there is a ledger to speak of."""
+        self._cursor.execute("BEGIN IMMEDIATE")
+        try:
+            result = _drive(work(self._transaction))
+            self._cursor.execute("COMMIT")
+        except BaseException:
+            if self._cursor.connection.in_transaction:
+                self._cursor.execute("ROLLBACK")
+            raise
+        self._number = self._read_mark()
+        return result
+
+    def commit(self, group: Sequence[Work[Any]]) -> list[Outcome[Any]]:
+        """Run all of `group` in one transaction; what they raise is theirs alone."""
+        if self.is_away and not self._come_back():
+            return [Outcome(error=StoreUnavailable("the ledger cannot be written")) for _ in group]
+        outcomes: list[Outcome[Any]] = []
+        try:
+            self._cursor.execute("BEGIN IMMEDIATE")
+        except sqlite3.Error as error:
+            self.close()
+            return [Outcome(error=StoreUnavailable(f"ledger: {error}")) for _ in group]
+        try:
+            for work in group:
+                outcomes.append(self._member(work))
+            self._number += 1
+            self._cursor.execute(MARK, {"number": self._number})
+            self._cursor.execute("COMMIT")
+        except (sqlite3.Error, _RolledBackAsAWhole) as error:
+            return self._settle(group, outcomes, error)
+        return outcomes
+
+    def _member(self, work: Work[Any]) -> Outcome[Any]:
+        execute, connection = self._cursor.execute, self._cursor.connection
+        execute("SAVEPOINT member")
+        try:
+            value = _drive(work(self._transaction))
+        except BaseException as error:
+            if not connection.in_transaction:
+                raise _RolledBackAsAWhole(str(error)) from error
+            execute("ROLLBACK TO member")
+            execute("RELEASE member")
+            return Outcome(error=_translated(error))
+        if not connection.in_transaction:
+            # RELEASE would now commit, alone, what this member believes to be part of a whole.
+            raise _RolledBackAsAWhole("the database ended the transaction")
+        execute("RELEASE member")
+        return Outcome(value)
+
+    def _settle(
+        self, group: Sequence[Work[Any]], outcomes: list[Outcome[Any]], error: Exception
+    ) -> list[Outcome[Any]]:
+        """Find out whether a group that failed has happened; it did all or nothing."""
+        self._log.error("a group of transactions failed: {error}", error=str(error))
+        attempted = self._number
+        if not self._come_back():
+            return [Outcome(error=TransactionUnclear(f"it may have happened: {error}")) for _ in group]
+        if len(outcomes) == len(group) and self._number == attempted:
+            return outcomes
+        return [Outcome(error=StoreUnavailable(f"it was rolled back: {error}")) for _ in group]
+
+    def _come_back(self) -> bool:
+        try:
+            self.open()
+            self._number = self._read_mark()
+        except sqlite3.Error as error:
+            self.is_away = True
+            self._log.error("the ledger is away: {error}", error=str(error))
+        return not self.is_away
+
+    def _read_mark(self) -> int:
+        return int(self._cursor.execute(READ_MARK).fetchone()[0])
+
+
+def _drive(work: Awaitable[T]) -> T:
+    """Run a coroutine that awaits nothing but its transaction, which never waits."""
+    coroutine = work.__await__()
+    try:
+        next(coroutine)
+    except StopIteration as stop:
+        return stop.value  # type: ignore[no-any-return]
+    coroutine.close()
+    raise RuntimeError("a transaction may await nothing but its own statements")
+
+
+def _translated(error: BaseException) -> BaseException:
+    if isinstance(error, OrchestratorError) or not isinstance(error, sqlite3.Error):
+        return error
+    if isinstance(error, sqlite3.IntegrityError):
+        translated: OrchestratorError = Conflict(f"the ledger refuses: {error}")
+    elif isinstance(error, (sqlite3.ProgrammingError, sqlite3.InterfaceError)):
+        return error  # ours, and nothing that trying again would mend
+    else:
+        translated = StoreUnavailable(f"ledger: {error}")
+    translated.__cause__ = error
+    return translated

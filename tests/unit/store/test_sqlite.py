@@ -1,0 +1,274 @@
+"""Tests for the SQLite engine: groups, isolation of their members, cancellation, closing."""
+
+from __future__ import annotations
+
+from threading import Event, get_ident
+
+from twisted.internet import reactor
+from twisted.internet.defer import CancelledError, Deferred, gatherResults
+from twisted.internet.task import Clock
+from twisted.trial.unittest import SynchronousTestCase, TestCase
+
+from s3orchestrator.concurrency import start
+from s3orchestrator.errors import Conflict, InsufficientStorage, LedgerInUse, StoreUnavailable
+from s3orchestrator.interfaces import ITransaction
+from s3orchestrator.store.sqlite import IN_MEMORY, SqliteDatabase
+
+ADD = "INSERT INTO backends (name) VALUES (:name)"
+NAMES = "SELECT name FROM backends ORDER BY name"
+
+
+def adding(name: str):
+    """A transaction that adds a row."""
+
+    async def work(tx: ITransaction) -> str:
+        await tx.run(ADD, name=name)
+        return name
+
+    return work
+
+
+async def too_late(tx: ITransaction) -> None:
+    """A transaction that changes its mind."""
+    await tx.run(ADD, name="never")
+    raise InsufficientStorage("no")
+
+
+class InlineTests(SynchronousTestCase):
+    def setUp(self) -> None:
+        self.clock = Clock()
+        self.database = SqliteDatabase(self.path(), self.clock, threaded=False).open()
+        self.addCleanup(lambda: self.successResultOf(self.database.close()))
+
+    def path(self) -> str:
+        return self.mktemp()
+
+    def names(self) -> list[str]:
+        return [row["name"] for row in self.successResultOf(self.database.query(NAMES))]
+
+    def test_committed(self) -> None:
+        """
+        What a transaction did can be read when it returns, and its value comes back.
+        """
+        self.assertEqual(self.successResultOf(self.database.transact(adding("a"))), "a")
+        self.assertEqual(self.names(), ["a"])
+
+    def test_rolled_back(self) -> None:
+        """
+        What raises leaves nothing behind and is raised to the caller.
+        """
+        self.failureResultOf(self.database.transact(too_late), InsufficientStorage)
+        self.assertEqual(self.names(), [])
+
+    def test_violated_constraint(self) -> None:
+        """
+        A row that must not be there twice is a conflict; the driver's error stays inside.
+        """
+        self.successResultOf(self.database.transact(adding("a")))
+        self.failureResultOf(self.database.transact(adding("a")), Conflict)
+
+    def test_awaiting_something_else(self) -> None:
+        """
+        A transaction that waits for anything but the ledger is told so, and undone.
+        """
+
+        async def wrong(tx: ITransaction) -> None:
+            await tx.run(ADD, name="a")
+            await Deferred()
+
+        failure = self.failureResultOf(self.database.transact(wrong), RuntimeError)
+        self.assertIn("await nothing but", failure.getErrorMessage())
+        self.assertEqual(self.names(), [])
+
+    def test_time(self) -> None:
+        """
+        Ledger time is the reactor's, in milliseconds.
+        """
+        self.clock.advance(12.3456)
+        self.assertEqual(self.database.now_ms(), 12345)
+
+    def test_closed(self) -> None:
+        """
+        Once closed it neither reads nor writes; closing again is harmless.
+        """
+        self.successResultOf(self.database.close())
+        self.successResultOf(self.database.close())
+        self.failureResultOf(self.database.transact(adding("a")), StoreUnavailable)
+        self.failureResultOf(self.database.query(NAMES), StoreUnavailable)
+
+    def test_unknown_column(self) -> None:
+        """
+        A read that fails is the ledger's failure.
+        """
+        self.failureResultOf(self.database.query("SELECT nonsense FROM backends"), StoreUnavailable)
+
+
+class InMemoryTests(InlineTests):
+    def path(self) -> str:
+        return IN_MEMORY
+
+    def test_not_shared_with_threads(self) -> None:
+        """
+        A second connection would see another, empty ledger.
+        """
+        self.assertRaises(ValueError, SqliteDatabase, IN_MEMORY, self.clock, threaded=True)
+
+
+class FileTests(SynchronousTestCase):
+    def test_one_process(self) -> None:
+        """
+        Who opens a ledger that is open is refused.
+        """
+        path = self.mktemp()
+        database = SqliteDatabase(path, Clock(), threaded=False).open()
+        self.assertRaises(LedgerInUse, SqliteDatabase(path, Clock(), threaded=False).open)
+        self.successResultOf(database.close())
+        self.successResultOf(SqliteDatabase(path, Clock(), threaded=False).open().close())
+
+    def test_kept(self) -> None:
+        """
+        What was committed is there when the file is opened again, by another owner.
+        """
+        path = self.mktemp()
+        database = SqliteDatabase(path, Clock(), threaded=False).open()
+        first = database.operations.owner
+        self.successResultOf(database.transact(adding("a")))
+        self.successResultOf(database.close())
+        database = SqliteDatabase(path, Clock(), threaded=False).open()
+        self.assertEqual(len(self.successResultOf(database.query(NAMES))), 1)
+        self.assertNotEqual(database.operations.owner, first)
+        self.successResultOf(database.close())
+
+    def test_nowhere(self) -> None:
+        """
+        A path that cannot be opened is reported by name.
+        """
+        database = SqliteDatabase("/nonexistent/ledger.db", Clock(), threaded=False)
+        refused = self.assertRaises(StoreUnavailable, database.open)
+        self.assertIn("/nonexistent/ledger.db", str(refused))
+
+    def test_not_a_ledger(self) -> None:
+        """
+        A file of something else is left as it is.
+        """
+        path = self.mktemp()
+        with open(path, "wb") as file:
+            file.write(b"something else" * 1000)
+        self.assertRaises(StoreUnavailable, SqliteDatabase(path, Clock(), threaded=False).open)
+        with open(path, "rb") as file:
+            self.assertTrue(file.read().startswith(b"something else"))
+
+
+class ThreadedTests(TestCase):
+    def setUp(self) -> None:
+        self.database = SqliteDatabase(self.mktemp(), reactor).open()
+        self.addCleanup(lambda: start(self.database.close()))
+        self.gate = Event()
+        self.addCleanup(self.gate.set)
+
+    async def names(self) -> list[str]:
+        return [row["name"] for row in await self.database.query(NAMES)]
+
+    def hold_the_writer(self) -> Deferred[int]:
+        """Keep the writer busy until `gate` opens: what is queued meanwhile becomes one group."""
+
+        async def wait(tx: ITransaction) -> int:
+            self.gate.wait(10)
+            return get_ident()
+
+        return start(self.database.transact(wait))
+
+    async def test_neighbours(self) -> None:
+        """
+        In one group a member that fails takes nobody with it.
+        """
+        held = self.hold_the_writer()
+        working = [start(self.database.transact(work)) for work in (adding("a"), too_late, adding("b"))]
+        self.gate.set()
+        await held
+        self.assertEqual(await working[0], "a")
+        with self.assertRaises(InsufficientStorage):
+            await working[1]
+        self.assertEqual(await working[2], "b")
+        self.assertEqual(await self.names(), ["a", "b"])
+
+    async def test_told_on_the_reactor(self) -> None:
+        """
+        Transactions run on the writer's thread, those who wait for them do not.
+        """
+        self.gate.set()
+        self.assertNotEqual(await self.hold_the_writer(), get_ident())
+
+    async def test_one_commit_for_many(self) -> None:
+        """
+        What is queued together is committed together.
+        """
+        before = (await self.database.query("SELECT commits FROM ledger"))[0][0]
+        held = self.hold_the_writer()
+        working = [start(self.database.transact(adding(str(number)))) for number in range(100)]
+        self.gate.set()
+        await gatherResults([held, *working])
+        after = (await self.database.query("SELECT commits FROM ledger"))[0][0]
+        self.assertLessEqual(after - before, 2)
+        self.assertEqual(len(await self.names()), 100)
+
+    async def test_left_while_waiting(self) -> None:
+        """
+        A transaction whose caller leaves before its turn does not happen; the others do.
+        """
+        self.hold_the_writer()
+        leaving = start(self.database.transact(adding("a")))
+        staying = start(self.database.transact(adding("b")))
+        leaving.cancel()
+        self.gate.set()
+        with self.assertRaises(CancelledError):
+            await leaving
+        await staying
+        self.assertEqual(await self.names(), ["b"])
+
+    async def test_left_while_running(self) -> None:
+        """
+        A caller that leaves during its turn does not stop it, nor disturb the group.
+        """
+        running = Event()
+
+        async def slow(tx: ITransaction) -> None:
+            running.set()
+            self.gate.wait(10)
+            await tx.run(ADD, name="a")
+
+        leaving = start(self.database.transact(slow))
+        staying = start(self.database.transact(adding("b")))
+        running.wait(10)
+        leaving.cancel()
+        self.gate.set()
+        with self.assertRaises(CancelledError):
+            await leaving
+        await staying
+        self.assertEqual(await self.names(), ["a", "b"])
+
+    async def test_close_finishes(self) -> None:
+        """
+        Closing waits for what is queued, and frees the file.
+        """
+        held = self.hold_the_writer()
+        working = start(self.database.transact(adding("a")))
+        closing = start(self.database.close())
+        self.gate.set()
+        await gatherResults([held, working, closing])
+        again = SqliteDatabase(self.database.path, reactor).open()
+        self.assertEqual(len(await again.query(NAMES)), 1)
+        await again.close()
+
+    async def test_mistake(self) -> None:
+        """
+        A statement with a mistake is its author's problem; the writer goes on.
+        """
+
+        async def wrong(tx: ITransaction) -> None:
+            await tx.run("INSERT INTO nowhere VALUES (1)")
+
+        with self.assertRaises(StoreUnavailable):
+            await self.database.transact(wrong)
+        await self.database.transact(adding("a"))
+        self.assertEqual(await self.names(), ["a"])
