@@ -13,6 +13,7 @@ _PLAIN = re.compile(r"[A-Za-z0-9._~/-]*\Z")
 
 _DAYS = ("Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun")
 _MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
+_SECONDS = tuple(f"{second:02}.000Z" for second in range(60))
 _EPOCH = date(1970, 1, 1).toordinal()
 _MONTH_NUMBERS = {name: number for number, name in enumerate(_MONTHS, 1)}
 
@@ -47,16 +48,16 @@ def xml_time(milliseconds: int) -> str:
 
     Cut rather than rounded, so that it is never later than the header says.
     """
-    days, second = divmod(milliseconds // 1000, 86400)
-    minute, second = divmod(second, 60)
-    hour, minute = divmod(minute, 60)
-    return f"{_date(days)}T{hour:02}:{minute:02}:{second:02}.000Z"
+    minute, second = divmod(milliseconds // 1000, 60)
+    return _minute(minute) + _SECONDS[second]
 
 
 @lru_cache(maxsize=4096)
-def _date(days: int) -> str:
-    moment = gmtime(days * 86400)
-    return f"{moment.tm_year:04}-{moment.tm_mon:02}-{moment.tm_mday:02}"
+def _minute(minute: int) -> str:
+    moment = gmtime(minute * 60)
+    return (
+        f"{moment.tm_year:04}-{moment.tm_mon:02}-{moment.tm_mday:02}T{moment.tm_hour:02}:{moment.tm_min:02}:"
+    )
 
 
 @lru_cache(maxsize=4096)
