@@ -139,6 +139,10 @@ class BotocoreTests(SynchronousTestCase):
         """Any values of headers, spaces at their ends and inside included."""
         verified(signed(x_amz_meta_note=meta, x_amz_acl=other, content_type=other))
 
+    def test_spaces(self) -> None:
+        """Runs of spaces in a value count as one."""
+        verified(signed(x_amz_meta_note="  a   b  c "))
+
     @given(st.binary(max_size=60).filter(lambda path: b"?" not in path))
     def test_paths_as_sent(self, path: bytes) -> None:
         """
