@@ -25,11 +25,11 @@ class Problem:
 
 
 class ConfigErrors(OrchestratorError):
-    """The configuration cannot be used; `errors` has every reason."""
+    """The configuration cannot be used; `problems` has every reason."""
 
-    def __init__(self, errors: Iterable[Problem]) -> None:
-        self.errors: tuple[Problem, ...] = tuple(errors)
-        super().__init__("invalid config: " + "; ".join(map(str, self.errors)))
+    def __init__(self, problems: Iterable[Problem]) -> None:
+        self.problems: tuple[Problem, ...] = tuple(problems)
+        super().__init__("invalid config: " + "; ".join(map(str, self.problems)))
 
 
 @define

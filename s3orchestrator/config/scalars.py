@@ -342,7 +342,7 @@ def parse_secret(text: str) -> Secret:
 TEXT = Scalar("text", parse_text)
 BOOLEAN = Scalar("true or false", parse_boolean, lambda value: "true" if value else "false")
 INTEGER = Scalar("whole number", parse_integer)
-NUMBER = Scalar("number", parse_number, lambda value: format(value, "g"))
+NUMBER = Scalar("number", parse_number, lambda value: repr(value).removesuffix(".0"))
 SECRET = Scalar("secret text", parse_secret, lambda _: "***", secret=True)
 
 Duration = Annotated[float, Scalar("duration", parse_duration, format_duration)]

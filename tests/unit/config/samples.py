@@ -45,7 +45,7 @@ def errors(text: str, environ: Mapping[str, str] | None = None) -> dict[str, str
     try:
         load(text, environ or {})
     except ConfigErrors as refused:
-        return {problem.path: problem.message for problem in refused.errors}
+        return {problem.path: problem.message for problem in refused.problems}
     return {}
 
 

@@ -64,7 +64,7 @@ class AcceptanceTests(SynchronousTestCase):
         text = SERVER + BUCKETS + two_backends("0", "0") + "replication: {factor: 3}\n"
         with self.assertRaises(ConfigErrors) as caught:
             load(text, {})
-        self.assertIn("replication.factor", {problem.path for problem in caught.exception.errors})
+        self.assertIn("replication.factor", {problem.path for problem in caught.exception.problems})
 
     def test_shared_access_key(self) -> None:
         """An access key id belongs to one bucket or user; the second is told where the first is."""
@@ -230,7 +230,7 @@ class MessageTests(SynchronousTestCase):
         with self.assertRaises(ConfigErrors) as caught:
             load("server: {lisen_addr: x}\nbuckets: 5\nbackends:\n  - {type: disk, quota_bytes: 1x}\n", {})
         self.assertEqual(
-            [str(problem) for problem in caught.exception.errors],
+            [str(problem) for problem in caught.exception.problems],
             [
                 "server.lisen_addr (line 1): there is no such key; did you mean listen_addr?",
                 "server.listen_addr (line 1): is required: write listen_addr: 127.0.0.1:9000",
@@ -257,7 +257,7 @@ class MessageTests(SynchronousTestCase):
         text = MINIMAL.replace("photossecret", '"hunter2\\n"') + "    quota_bytes: ${LEAK}\n"
         with self.assertRaises(ConfigErrors) as caught:
             load(text, {"LEAK": "hunter3"})
-        self.assertEqual(len(caught.exception.errors), 2)
+        self.assertEqual(len(caught.exception.problems), 2)
         self.assertNotIn("hunter", str(caught.exception))
         self.assertIn('"${LEAK}"', str(caught.exception))
 
@@ -312,7 +312,7 @@ class MessageTests(SynchronousTestCase):
         self.assertEqual(load("mode: api\n" + MINIMAL, {}, mode="all").config.mode, "all")
         with self.assertRaises(ConfigErrors) as caught:
             load(MINIMAL, {}, mode="sideways")
-        self.assertEqual([problem.path for problem in caught.exception.errors], ["mode"])
+        self.assertEqual([problem.path for problem in caught.exception.problems], ["mode"])
 
 
 class ReadingFilesTests(SynchronousTestCase):
@@ -332,7 +332,7 @@ class ReadingFilesTests(SynchronousTestCase):
         for path in (missing, directory, binary):
             with self.assertRaises(ConfigErrors) as caught:
                 load(path, {})
-            self.assertEqual([problem.path for problem in caught.exception.errors], [str(path)])
+            self.assertEqual([problem.path for problem in caught.exception.problems], [str(path)])
 
     def test_too_large(self) -> None:
         """A file that cannot be a configuration is not read to its end."""
@@ -416,5 +416,5 @@ class CompletenessTests(SynchronousTestCase):
             load(text, {})
             found = []
         except ConfigErrors as refused:
-            found = sorted(problem.path for problem in refused.errors)
+            found = sorted(problem.path for problem in refused.problems)
         self.assertEqual(found, sorted(chosen))

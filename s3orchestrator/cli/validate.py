@@ -1,0 +1,93 @@
+"""`s3orchestrator validate`: would this configuration start, and if not, why not?"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import TextIO
+
+from twisted.python import usage
+
+from s3orchestrator.config.loader import Loaded, load
+from s3orchestrator.config.problems import ConfigErrors
+from s3orchestrator.config.scalars import format_size
+from s3orchestrator.config.sections import BackendConfig, Config
+
+
+class ValidateOptions(usage.Options):
+    """What `validate` may be told."""
+
+    synopsis = "Usage: s3orchestrator validate --config FILE"
+    longdesc = """\
+Checks a configuration file without starting anything or connecting anywhere. Exit
+status: 0 it can be used, 1 it cannot, and every problem has been printed."""
+
+    optParameters = [["config", "c", "config.yaml", "The configuration file."]]
+
+
+def run(
+    options: ValidateOptions, stdout: TextIO, stderr: TextIO, *, environ: Mapping[str, str] = os.environ
+) -> int:
+    """Check the file; the summary goes to `stdout`, errors and warnings to `stderr`."""
+    path = options["config"]
+    try:
+        loaded = load(Path(path), environ)
+    except ConfigErrors as errors:
+        for problem in errors.problems:
+            stderr.write(f"error: {problem}\n")
+        stderr.write(f"config {path}: not valid ({_counted(len(errors.problems), 'problem')})\n")
+        return 1
+    for warning in (*loaded.warnings, *_missing_files(loaded.config)):
+        stderr.write(f"warning: {warning}\n")
+    stdout.write(f"config {path}: valid\n")
+    stdout.writelines(f"  {name:<9} {text}\n" for name, text in _summary(loaded))
+    return 0
+
+
+def _counted(number: int, what: str) -> str:
+    return f"{number} {what}" if number == 1 else f"{number} {what}s"
+
+
+def _summary(loaded: Loaded) -> Iterator[tuple[str, str]]:
+    config = loaded.config
+    scheme = "https" if config.server.tls.enabled else "http"
+    yield "endpoint", f"{scheme}://{config.server.listen_addr}"
+    yield "buckets", _listed([bucket.name for bucket in config.buckets])
+    if config.users:
+        yield "users", _listed([user.name for user in config.users])
+    yield "backends", _listed([f"{each.name} ({each.type}, {_room(each)})" for each in config.backends])
+    yield "room", _total(config)
+    yield "routing", config.routing_strategy
+    yield "ledger", f"{config.database.engine}, {config.database.path}"
+
+
+def _listed(names: list[str]) -> str:
+    return f"{len(names)}: {', '.join(names)}" if names else "0"
+
+
+def _room(backend: BackendConfig) -> str:
+    return "unlimited" if backend.is_unlimited else format_size(backend.quota_bytes)
+
+
+def _total(config: Config) -> str:
+    limited = [backend.quota_bytes for backend in config.backends if not backend.is_unlimited]
+    unlimited = len(config.backends) - len(limited)
+    parts = [f"{format_size(sum(limited))} in {_counted(len(limited), 'limited backend')}"] if limited else []
+    parts += [f"{_counted(unlimited, 'unlimited backend')}"] if unlimited else []
+    return " and ".join(parts)
+
+
+def _missing_files(config: Config) -> Iterator[str]:
+    """Files that could not be read here and now; where the program will run, they may be."""
+    tls = config.server.tls
+    named = [
+        (f"server.tls.{name}", getattr(tls, name)) for name in ("cert_file", "key_file", "client_ca_file")
+    ]
+    named += [(f"backends[{index}].ca_file", each.ca_file) for index, each in enumerate(config.backends)]
+    for path, file in named:
+        if file and not os.access(file, os.R_OK):
+            yield f'{path}: "{file}" cannot be read by this user, here'
+    for index, backend in enumerate(config.backends):
+        if backend.path and not os.path.isdir(backend.path):
+            yield f'backends[{index}].path: there is no directory "{backend.path}" here: create it first'

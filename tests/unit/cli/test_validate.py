@@ -1,0 +1,84 @@
+"""`s3orchestrator validate`."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Mapping
+from pathlib import Path
+
+from twisted.trial.unittest import SynchronousTestCase
+
+from s3orchestrator.cli.validate import ValidateOptions, run
+from tests.unit.config.samples import BUCKETS, MINIMAL, SERVER, two_backends
+
+
+class ValidateTests(SynchronousTestCase):
+    """What is printed, where, and the exit status."""
+
+    def validate(self, text: str, environ: Mapping[str, str] | None = None) -> tuple[int, str, str]:
+        """Status, output and errors for a file with this text."""
+        self.path = Path(self.mktemp())
+        self.path.write_text(text, "utf-8")
+        return self.run_on(self.path, environ or {})
+
+    def run_on(self, path: Path, environ: Mapping[str, str]) -> tuple[int, str, str]:
+        """Status, output and errors for the file of this name."""
+        options = ValidateOptions()
+        options.parseOptions(["--config", str(path)])
+        stdout, stderr = io.StringIO(), io.StringIO()
+        return run(options, stdout, stderr, environ=environ), stdout.getvalue(), stderr.getvalue()
+
+    def test_valid(self) -> None:
+        """A file that can be used is summed up: who, where, how much."""
+        keys = '{access_key_id: A, secret_access_key: "${S}"}'
+        users = f"users: [{{name: alice, create_buckets: true, credentials: [{keys}]}}]\n"
+        text = SERVER + BUCKETS + users + two_backends("20GB", "0")
+        status, stdout, stderr = self.validate(text, {"S": "hunter2"})
+        self.assertEqual(status, 0)
+        self.assertEqual(
+            stdout.splitlines(),
+            [
+                f"config {self.path}: valid",
+                "  endpoint  http://127.0.0.1:9000",
+                "  buckets   1: photos",
+                "  users     1: alice",
+                "  backends  2: backend-0 (s3, 20GiB), backend-1 (s3, unlimited)",
+                "  room      20GiB in 1 limited backend and 1 unlimited backend",
+                "  routing   pack",
+                "  ledger    sqlite, s3-orchestrator.db",
+            ],
+        )
+        self.assertTrue(stderr.startswith("warning: replication.factor"), stderr)
+
+    def test_invalid(self) -> None:
+        """Every problem is printed with its path, and the status is 1."""
+        status, stdout, stderr = self.validate(MINIMAL + "    quota_bytes: lots\n    typo: x\n")
+        self.assertEqual((status, stdout), (1, ""))
+        self.assertEqual(
+            stderr.splitlines(),
+            [
+                'error: backends[0].quota_bytes (line 13): "lots" is not a size: write whole bytes, '
+                "or a whole number with KB, MB, GB or TB",
+                stderr.splitlines()[1],
+                f"config {self.path}: not valid (2 problems)",
+            ],
+        )
+        self.assertTrue(
+            stderr.splitlines()[1].startswith("error: backends[0].typo (line 14): there is no such key")
+        )
+
+    def test_missing(self) -> None:
+        """A file that is not there is named, with what to do."""
+        status, _, stderr = self.run_on(Path("nowhere.yaml"), {})
+        self.assertEqual(status, 1)
+        self.assertIn("error: nowhere.yaml: there is no such file", stderr)
+
+    def test_files_it_names(self) -> None:
+        """Files and directories that are not here are warned of: here need not be where it will run."""
+        text = MINIMAL.replace(SERVER, SERVER + "  tls: {cert_file: /no/cert, key_file: /no/key}\n")
+        text = text.replace("backends:\n", "backends:\n  - {name: disk, type: directory, path: /no/disk}\n")
+        status, stdout, stderr = self.validate(text)
+        self.assertEqual(status, 0)
+        self.assertIn("https://127.0.0.1:9000", stdout)
+        for path in ("server.tls.cert_file", "server.tls.key_file", "backends[0].path"):
+            self.assertIn(f"warning: {path}: ", stderr)
