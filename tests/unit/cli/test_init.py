@@ -13,14 +13,14 @@ from twisted.trial.unittest import SynchronousTestCase
 from s3orchestrator.cli.init import InitOptions, run
 from s3orchestrator.config.loader import load
 from s3orchestrator.config.sections import Config
+from tests.unit.config.samples import scratch
 
 
 class InitTestCase(SynchronousTestCase):
     """Runs `init` in a directory of its own."""
 
     def setUp(self) -> None:
-        self.folder = Path(self.mktemp()).resolve()
-        self.folder.mkdir()
+        self.folder = scratch(self)
         before = os.getcwd()
         os.chdir(self.folder)
         self.addCleanup(os.chdir, before)

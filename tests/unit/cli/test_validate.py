@@ -9,7 +9,7 @@ from pathlib import Path
 from twisted.trial.unittest import SynchronousTestCase
 
 from s3orchestrator.cli.validate import ValidateOptions, run
-from tests.unit.config.samples import BUCKETS, MINIMAL, SERVER, two_backends
+from tests.unit.config.samples import BUCKETS, MINIMAL, SERVER, scratch, two_backends
 
 
 class ValidateTests(SynchronousTestCase):
@@ -17,7 +17,7 @@ class ValidateTests(SynchronousTestCase):
 
     def validate(self, text: str, environ: Mapping[str, str] | None = None) -> tuple[int, str, str]:
         """Status, output and errors for a file with this text."""
-        self.path = Path(self.mktemp())
+        self.path = scratch(self) / "config.yaml"
         self.path.write_text(text, "utf-8")
         return self.run_on(self.path, environ or {})
 

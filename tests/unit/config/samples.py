@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from unittest import TestCase
 
 from s3orchestrator.config.loader import Loaded, load
 from s3orchestrator.config.problems import ConfigErrors
@@ -52,3 +55,10 @@ def errors(text: str, environ: Mapping[str, str] | None = None) -> dict[str, str
 def warnings(loaded: Loaded) -> dict[str, str]:
     """What a document is warned of, by path."""
     return {problem.path: problem.message for problem in loaded.warnings}
+
+
+def scratch(case: TestCase) -> Path:
+    """A directory that goes when the test does."""
+    directory = TemporaryDirectory()
+    case.addCleanup(directory.cleanup)
+    return Path(directory.name).resolve()

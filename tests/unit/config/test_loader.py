@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from pathlib import Path
 
 from hypothesis import given
 from hypothesis import strategies as st
@@ -18,6 +17,7 @@ from tests.unit.config.samples import (
     MINIMAL,
     SERVER,
     errors,
+    scratch,
     two_backends,
     warnings,
 )
@@ -320,13 +320,13 @@ class ReadingFilesTests(SynchronousTestCase):
 
     def test_file(self) -> None:
         """A path is read, with or without a byte order mark."""
-        path = Path(self.mktemp())
+        path = scratch(self) / "config.yaml"
         path.write_text("\ufeff" + MINIMAL, "utf-8")
         self.assertEqual(load(path, {}).config.buckets[0].name, "photos")
 
     def test_unreadable(self) -> None:
         """What cannot be read names the file and the reason."""
-        missing, directory, binary = (Path(self.mktemp()) for _ in range(3))
+        missing, directory, binary = (scratch(self) / name for name in ("missing", "directory", "binary"))
         directory.mkdir()
         binary.write_bytes(b"server: \xff\xfe")
         for path in (missing, directory, binary):
@@ -336,7 +336,7 @@ class ReadingFilesTests(SynchronousTestCase):
 
     def test_too_large(self) -> None:
         """A file that cannot be a configuration is not read to its end."""
-        path = Path(self.mktemp())
+        path = scratch(self) / "config.yaml"
         path.write_bytes(b"#" * (2 << 20))
         error = self.assertRaises(ConfigErrors, load, path, {})
         self.assertIn("larger than 1 MiB", str(error))
