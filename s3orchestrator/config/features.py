@@ -167,7 +167,7 @@ class LifecycleConfig:
 
     rules: tuple[LifecycleRule, ...] = several(
         reloadable=True,
-        built=NotBuilt("lifecycle rules", off=(), instead="leave the list empty"),
+        built=NotBuilt("lifecycle rules", off=(), instead="empty the list"),
         doc="One per prefix.",
     )
     batch_size: int = setting(
@@ -398,7 +398,7 @@ class NotificationsConfig:
     """Telling others what changed."""
 
     endpoints: tuple[EndpointConfig, ...] = several(
-        built=NotBuilt("notifications", off=(), instead="leave the list empty"), doc="Whom to tell."
+        built=NotBuilt("notifications", off=(), instead="empty the list"), doc="Whom to tell."
     )
 
 
@@ -413,14 +413,14 @@ class UiConfig:
     path: str = setting("/ui", zero_is_default=True, doc="Where.")
     admin_key: Secret = setting(
         Secret(""),
-        built=NotBuilt(_ADMIN_API, off=Secret(""), instead="leave it empty"),
+        built=NotBuilt(_ADMIN_API, off=Secret(""), instead="leave it out"),
         doc="Name to log in with. Setting it, or ``admin_token``, serves the admin API, dashboard or not.",
     )
     admin_secret: Secret = setting(Secret(""), doc="Password to log in with, plain or as a bcrypt hash.")
     session_secret: Secret = setting(Secret(""), doc="Signs the cookies of the dashboard.")
     admin_token: Secret = setting(
         Secret(""),
-        built=NotBuilt(_ADMIN_API, off=Secret(""), instead="leave it empty"),
+        built=NotBuilt(_ADMIN_API, off=Secret(""), instead="leave it out"),
         doc="Token for the admin API; ``admin_key`` unless set.",
     )
     force_secure_cookies: bool = setting(False, doc="Mark cookies as secure behind a proxy that ends TLS.")

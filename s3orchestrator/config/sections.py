@@ -47,6 +47,7 @@ from s3orchestrator.config.settings import (
     NotBuilt,
     at_least,
     from_to_below,
+    more_than,
     required,
     section,
     setting,
@@ -379,6 +380,7 @@ class WritePathConfig:
     )
     quiet_period: Duration = setting(
         parse_duration("1h"),
+        check=more_than(0),
         doc="How long a name on a backend rests after a write or delete of it went unanswered, before it is "
         "used again.",
     )

@@ -215,6 +215,16 @@ class ServerTests(SynchronousTestCase):
         )
 
 
+class WritePathTests(SynchronousTestCase):
+    """How objects get to the backends."""
+
+    def test_names_rest(self) -> None:
+        """A name that is unclear rests for some time, however short."""
+        self.assertEqual([*errors(MINIMAL + "write_path: {quiet_period: 0s}\n")], ["write_path.quiet_period"])
+        short = load(MINIMAL + "write_path: {quiet_period: 20ms}\n", {}).config
+        self.assertEqual(short.write_path.quiet_period, 0.02)
+
+
 class FeatureTests(SynchronousTestCase):
     """Rules that hold for features that are off as well, so that they are right when switched on."""
 
