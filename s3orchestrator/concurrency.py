@@ -40,6 +40,47 @@ def shield(work: Coroutine[Any, Any, T]) -> Deferred[T]:
     return waiting
 
 
+def keep(work: Coroutine[Any, Any, T], undo: Callable[[T], object]) -> Deferred[T]:
+    """
+    Run `work` to its end even if the caller is cancelled; then its result is given to `undo`.
+
+    For steps that set something aside for the caller: nobody else would give it back.
+    """
+    left = False
+
+    async def working() -> T:
+        try:
+            result = await work
+        except Exception as error:
+            if left:
+                raise _NothingToUndo from error
+            raise
+        if left:
+            undo(result)
+        return result
+
+    def leave(_: Deferred[T]) -> None:
+        nonlocal left
+        left = True
+
+    waiting: Deferred[T] = Deferred(leave)
+    running = start(working())
+
+    def deliver(result: T | Failure) -> T | Failure | None:
+        if not left:
+            waiting.callback(result)
+        elif isinstance(result, Failure) and not result.check(_NothingToUndo):
+            return result
+        return None
+
+    running.addBoth(deliver)
+    return waiting
+
+
+class _NothingToUndo(Exception):
+    """The work failed after the caller had left."""
+
+
 async def finish(work: Coroutine[Any, Any, T]) -> T:
     """
     Run `work` to its end, and only then let a cancellation of the caller through.
@@ -68,10 +109,12 @@ async def finish(work: Coroutine[Any, Any, T]) -> T:
     result = outcome[0]
     if isinstance(result, Failure):
         result.raiseException()
-    return result  # type: ignore[return-value]
+    return result
 
 
-async def deadline(seconds: float, work: Awaitable[T], clock: IReactorTime, expired: Callable[[], Exception]) -> T:
+async def deadline(
+    seconds: float, work: Awaitable[T], clock: IReactorTime, expired: Callable[[], Exception]
+) -> T:
     """
     Wait at most `seconds` for `work`; then cancel it and raise what `expired` makes.
 

@@ -301,7 +301,13 @@ class IBlobs(Interface):
         """Bytes counted per backend."""
 
     async def reserve(
-        bucket: Bucket, key: str, size: int, backends: Sequence[str], *, verb: str = "put", avoid_plain: bool = False
+        bucket: Bucket,
+        key: str,
+        size: int,
+        backends: Sequence[str],
+        *,
+        verb: str = "put",
+        avoid_plain: bool = False,
     ) -> Blob:
         """
         Set `size` bytes aside on the first of `backends` that has room.
@@ -381,7 +387,11 @@ class IVersions(Interface):
         """
 
     async def commit(
-        bucket: Bucket, blob: Blob, stored: Stored, version: NewVersion, condition: WriteCondition | None = None
+        bucket: Bucket,
+        blob: Blob,
+        stored: Stored,
+        version: NewVersion,
+        condition: WriteCondition | None = None,
     ) -> Committed:
         """
         Make `version` current with `blob` as its bytes; pending -> live. Must be shielded.
@@ -411,7 +421,13 @@ class IVersions(Interface):
         """Latest versions that are no delete markers, `lower` <(=) key < `upper`, ascending."""
 
     async def page_versions(
-        bucket: Bucket, lower: str, upper: str | None, limit: int, *, inclusive: bool, after_version: str | None = None
+        bucket: Bucket,
+        lower: str,
+        upper: str | None,
+        limit: int,
+        *,
+        inclusive: bool,
+        after_version: str | None = None,
     ) -> Sequence[ListedVersion]:
         """All versions, key ascending, newest first; `after_version` continues within `lower`."""
 
@@ -451,9 +467,7 @@ class IUploads(Interface):
         :raises InsufficientStorage: its backend has no room.
         """
 
-    async def end_part(
-        part: Part, stored: Stored, *, etag: str, checksum: Checksum | None
-    ) -> Part:
+    async def end_part(part: Part, stored: Stored, *, etag: str, checksum: Checksum | None) -> Part:
         """
         Record the answer. Of two attempts at one number the one recorded last counts.
 
@@ -495,7 +509,13 @@ class IUploads(Interface):
         """
 
     async def page(
-        bucket: Bucket, lower: str, upper: str | None, limit: int, *, inclusive: bool, after_upload: str | None = None
+        bucket: Bucket,
+        lower: str,
+        upper: str | None,
+        limit: int,
+        *,
+        inclusive: bool,
+        after_upload: str | None = None,
     ) -> Sequence[Upload]:
         """Open uploads by key, then initiation, then id; `after_upload` continues within `lower`."""
 

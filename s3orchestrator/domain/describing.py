@@ -70,7 +70,9 @@ def describe(blob: Blob, ledger: str, user: Mapping[str, str], *, shows_key: boo
     the client's metadata is left out: the ledger has it.
     """
     encoded = any(not _is_plain(value) for value in user.values())
-    meta = {_escape(name): quote(value.encode("latin-1")) if encoded else value for name, value in user.items()}
+    meta = {
+        _escape(name): quote(value.encode("latin-1")) if encoded else value for name, value in user.items()
+    }
     key = None if shows_key else blob.key
     value = write_stamp(Stamp(ledger, blob.id, blob.created_ms, key, encoded))
     if sum(len(name) + len(text) for name, text in meta.items()) + len(SELF) + len(value) > MAX_META:

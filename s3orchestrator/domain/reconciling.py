@@ -21,7 +21,9 @@ A = TypeVar("A", bound=Named)
 B = TypeVar("B", bound=Named)
 
 
-async def side_by_side(left: AsyncIterator[A], right: AsyncIterator[B]) -> AsyncIterator[tuple[A | None, B | None]]:
+async def side_by_side(
+    left: AsyncIterator[A], right: AsyncIterator[B]
+) -> AsyncIterator[tuple[A | None, B | None]]:
     """
     Merge two streams that ascend by name: pairs of what bears one name, None where one side has nothing.
 

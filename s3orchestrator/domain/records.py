@@ -7,6 +7,7 @@ milliseconds since the epoch, sizes are bytes, ETags carry no quotes.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from enum import StrEnum
 
 from attrs import field, frozen
@@ -112,7 +113,7 @@ class Version:
     modified_ms: int
     metadata: ObjectMetadata
     checksum: Checksum | None = None
-    parts: tuple[PartInfo, ...] = ()
+    parts: Sequence[PartInfo] = ()
     sha256: str | None = None
     blobs: tuple[Blob, ...] = ()
 

@@ -74,7 +74,8 @@ class BackendChecker:
             known = await self._uploads.of_blob(blob) if blob is not None else None
             # A create whose answer was lost leaves an upload whose id nobody knows, under a name that rests.
             expected = blob is not None and (
-                blob.state is not BlobState.LIVE and (known is None or known.backend_upload in (None, upload.upload_id))
+                blob.state is not BlobState.LIVE
+                and (known is None or known.backend_upload in (None, upload.upload_id))
             )
             if not expected:
                 yield Finding(

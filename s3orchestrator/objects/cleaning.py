@@ -50,8 +50,8 @@ class Cleaner:
         """
         Delete doomed, claimed blobs in the background.
 
-        `unclear`: something sent earlier for these names may still arrive, so that their
-        names rest even after a clear answer.
+        `unclear`: something sent for these names may still arrive, so that they rest even
+        after a clear answer. What the ledger knows of that is remembered by itself.
         """
         for blob in blobs:
             if len(self._waiting) >= MAX_WAITING:

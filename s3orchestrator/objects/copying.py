@@ -10,10 +10,11 @@ from __future__ import annotations
 import hashlib
 import re
 from collections.abc import Callable, Sequence
+from functools import partial
 
 from attrs import define, field, frozen
 
-from s3orchestrator.concurrency import shield
+from s3orchestrator.concurrency import keep, shield
 from s3orchestrator.domain.records import Blob, Bucket, NewVersion, Version
 from s3orchestrator.errors import (
     BackendError,
@@ -27,11 +28,12 @@ from s3orchestrator.errors import (
 from s3orchestrator.interfaces import Filter, IBlobs, Stored
 from s3orchestrator.objects.backends import Backends
 from s3orchestrator.objects.cleaning import Cleaner
-from s3orchestrator.objects.incoming import Digests, Incoming
+from s3orchestrator.objects.incoming import Incoming
 from s3orchestrator.objects.reading import ObjectReader
 from s3orchestrator.objects.writing import Committer, ObjectWriter, description_of
 from s3orchestrator.protocol.checksums import FULL_OBJECT, Checksum, Hasher, new
 from s3orchestrator.protocol.conditions import WriteCondition
+from s3orchestrator.protocol.digests import Digests
 from s3orchestrator.protocol.metadata import ObjectMetadata
 from s3orchestrator.protocol.ranges import ByteRange
 
@@ -177,13 +179,16 @@ class ObjectCopier:
                 continue
             for _ in range(2):
                 try:
-                    target = await self._blobs.reserve(
-                        order.target_bucket,
-                        order.target_key,
-                        source.size,
-                        [blob.backend],
-                        verb="copy",
-                        avoid_plain=avoid_plain,
+                    target = await keep(
+                        self._blobs.reserve(
+                            order.target_bucket,
+                            order.target_key,
+                            source.size,
+                            [blob.backend],
+                            verb="copy",
+                            avoid_plain=avoid_plain,
+                        ),
+                        partial(self._cleaner.abandon, unclear=False),
                     )
                 except InsufficientStorage:
                     break
@@ -198,7 +203,7 @@ class ObjectCopier:
                     if not isinstance(error, NoSuchBlob | BlobChanged):
                         self._backends.failed(blob.backend)
                     break
-                return await self._record(order, source, blob, target, stored)
+                return await shield(self._record(order, source, blob, target, stored))
         return None
 
     async def _attempt(self, order: CopyOrder, source: Version, blob: Blob, target: Blob) -> Stored:
@@ -236,9 +241,7 @@ class ObjectCopier:
             _full_checksum(source, order.algorithm),
             sha256=source.sha256,
         )
-        return await self._committer.commit(
-            order.target_bucket, target, stored, version, order.condition
-        )
+        return await self._committer.commit(order.target_bucket, target, stored, version, order.condition)
 
     # --- through us
 

@@ -15,16 +15,7 @@ from twisted.web.iweb import IBodyProducer
 
 from s3orchestrator.bodies.filtered import FilteredBody
 from s3orchestrator.interfaces import Filter
-from s3orchestrator.protocol.checksums import Checksum
-
-
-@frozen
-class Digests:
-    """What was computed or verified while a body passed; None where nobody asked."""
-
-    md5: str | None = None
-    sha256: str | None = None
-    checksum: Checksum | None = None
+from s3orchestrator.protocol.digests import Digests
 
 
 class Declared(Protocol):

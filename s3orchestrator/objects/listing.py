@@ -5,23 +5,14 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Sequence
 from typing import TypeVar
 
-from attrs import define, frozen
+from attrs import define
 
 from s3orchestrator.domain.records import Bucket, ListedVersion, Part, Upload
 from s3orchestrator.interfaces import IUploads, IVersions
-from s3orchestrator.protocol.listing import START, Keyed, Page, Pager, Position, Seek
+from s3orchestrator.protocol.listing import Keyed, Page, Pager, Seek
+from s3orchestrator.protocol.listqueries import ListQuery, PartsQuery
 
 R = TypeVar("R", bound=Keyed)
-
-
-@frozen
-class Wanted:
-    """What a listing asks for; `limit` entries at most, common prefixes counted."""
-
-    prefix: str = ""
-    delimiter: str = ""
-    limit: int = 1000
-    position: Position = START
 
 
 @define(eq=False)
@@ -31,7 +22,7 @@ class ObjectLister:
     _versions: IVersions
     _uploads: IUploads
 
-    async def objects(self, bucket: Bucket, wanted: Wanted) -> Page[ListedVersion]:
+    async def objects(self, bucket: Bucket, query: ListQuery) -> Page[ListedVersion]:
         """Return latest versions that are no delete markers."""
 
         async def look(seek: Seek) -> Sequence[ListedVersion]:
@@ -39,9 +30,9 @@ class ObjectLister:
                 bucket, seek.lower, seek.upper, seek.limit, inclusive=seek.inclusive
             )
 
-        return await _fill(_pager(wanted, None), look)
+        return await _fill(query.pager(), look)
 
-    async def versions(self, bucket: Bucket, wanted: Wanted) -> Page[ListedVersion]:
+    async def versions(self, bucket: Bucket, query: ListQuery) -> Page[ListedVersion]:
         """Return all versions and delete markers, newest first within a key."""
 
         async def look(seek: Seek) -> Sequence[ListedVersion]:
@@ -54,9 +45,9 @@ class ObjectLister:
                 after_version=seek.after,
             )
 
-        return await _fill(_pager(wanted, _version_id), look)
+        return await _fill(query.pager(_version_id), look)
 
-    async def uploads(self, bucket: Bucket, wanted: Wanted) -> Page[Upload]:
+    async def uploads(self, bucket: Bucket, query: ListQuery) -> Page[Upload]:
         """Return open uploads, oldest first within a key."""
 
         async def look(seek: Seek) -> Sequence[Upload]:
@@ -69,29 +60,18 @@ class ObjectLister:
                 after_upload=seek.after,
             )
 
-        return await _fill(_pager(wanted, _upload_id), look)
+        return await _fill(query.pager(_upload_id), look)
 
     async def parts(
-        self, bucket: Bucket, key: str, upload_id: str, after: int, limit: int
-    ) -> tuple[Upload, Sequence[Part], bool]:
+        self, bucket: Bucket, key: str, upload_id: str, query: PartsQuery
+    ) -> tuple[Upload, Sequence[Part]]:
         """
-        Return an upload, the parts after a number, and whether there are more.
+        Return an upload and its parts after the marker: one more than the limit tells that there are more.
 
         :raises NoSuchUpload: no such upload of that bucket and key is open.
         """
         upload = await self._uploads.find(bucket, key, upload_id)
-        parts = await self._uploads.parts(upload, after, limit + 1)
-        return upload, parts[:limit], len(parts) > limit
-
-
-def _pager(wanted: Wanted, row_id: Callable[[R], str] | None) -> Pager[R]:
-    return Pager(
-        prefix=wanted.prefix,
-        delimiter=wanted.delimiter,
-        limit=wanted.limit,
-        position=wanted.position,
-        row_id=row_id,
-    )
+        return upload, await self._uploads.parts(upload, query.marker, query.limit + 1)
 
 
 async def _fill(pager: Pager[R], look: Callable[[Seek], Awaitable[Sequence[R]]]) -> Page[R]:

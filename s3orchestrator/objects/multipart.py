@@ -12,7 +12,7 @@ from collections.abc import Sequence
 
 from attrs import define
 
-from s3orchestrator.concurrency import shield
+from s3orchestrator.concurrency import keep, shield
 from s3orchestrator.domain.describing import read_stamp
 from s3orchestrator.domain.multipart import composite_etag, object_checksum
 from s3orchestrator.domain.records import Blob, Bucket, Completion, NewVersion, PartInfo, Upload, Version
@@ -29,8 +29,9 @@ from s3orchestrator.interfaces import IBackend, IUploads, Stored
 from s3orchestrator.objects.backends import Backends
 from s3orchestrator.objects.cleaning import Cleaner
 from s3orchestrator.objects.writing import Committer, description_of
-from s3orchestrator.protocol.checksums import Checksum
+from s3orchestrator.protocol.checksums import Checksum, check_listed
 from s3orchestrator.protocol.conditions import WriteCondition
+from s3orchestrator.protocol.errors import S3Error
 from s3orchestrator.protocol.metadata import ObjectMetadata
 
 Listed = Sequence[tuple[int, str, Checksum | None]]
@@ -67,16 +68,19 @@ class MultipartUploads:
         avoid_plain = False
         last: BackendError | None = None
         while candidates:
-            upload = await self._uploads.create(
-                bucket,
-                key,
-                candidates,
-                metadata,
-                owner=owner,
-                checksum_algorithm=algorithm,
-                checksum_kind=kind,
-                max_open=max_open,
-                avoid_plain=avoid_plain,
+            upload = await keep(
+                self._uploads.create(
+                    bucket,
+                    key,
+                    candidates,
+                    metadata,
+                    owner=owner,
+                    checksum_algorithm=algorithm,
+                    checksum_kind=kind,
+                    max_open=max_open,
+                    avoid_plain=avoid_plain,
+                ),
+                lambda upload: self._cleaner.background(self._discard(bucket, upload, unclear=False)),
             )
             backend = self._backends[upload.blob.backend]
             try:
@@ -137,27 +141,52 @@ class MultipartUploads:
         upload_id: str,
         listed: Listed,
         *,
+        size: int | None = None,
         expected: Checksum | None = None,
         condition: WriteCondition | None = None,
     ) -> Version:
         """
         Make the object of the listed parts; repeated with the same list, the same answer.
 
-        `expected` is the checksum the client says the whole has.
+        `size` and `expected` are what the client says of the whole, if it does.
 
         :raises InvalidPart: a listed part is not there; the upload stays open.
         :raises BackendUnavailable: the backend's answer is not known; repeating is right.
         """
+        # A client that leaves now finds the object there, or the upload as it was, when it asks again.
+        return await shield(self._complete(bucket, key, upload_id, listed, size, expected, condition))
+
+    async def _complete(
+        self,
+        bucket: Bucket,
+        key: str,
+        upload_id: str,
+        listed: Listed,
+        size: int | None,
+        expected: Checksum | None,
+        condition: WriteCondition | None,
+    ) -> Version:
         completion = await self._uploads.begin_complete(bucket, key, upload_id, listed, condition)
         if completion.done is not None:
             return completion.done
-        version = await self._version_of(completion, expected)
+        version = await self._version_of(completion, listed, size, expected)
         stored = await self._ask(completion)
         return await self._committer.commit(bucket, completion.upload.blob, stored, version, condition)
 
-    async def _version_of(self, completion: Completion, expected: Checksum | None) -> NewVersion:
+    async def _version_of(
+        self, completion: Completion, listed: Listed, size: int | None, expected: Checksum | None
+    ) -> NewVersion:
         upload, parts = completion.upload, completion.parts
         try:
+            if size is not None and size != completion.size:
+                raise S3Error(
+                    "InvalidRequest",
+                    f"The provided 'x-amz-mp-object-size' header value {size} does not match what was"
+                    f" computed: {completion.size}",
+                )
+            if upload.checksum_algorithm is not None and upload.checksum_kind is not None:
+                told = [(number, checksum) for number, _, checksum in listed]
+                check_listed(upload.checksum_algorithm, upload.checksum_kind, told)
             checksum = object_checksum(upload.checksum_algorithm, upload.checksum_kind, parts, expected)
         except BaseException:
             await shield(self._uploads.reopen(upload))

@@ -6,7 +6,7 @@ from collections.abc import Awaitable, Callable
 
 from attrs import define, frozen
 
-from s3orchestrator.concurrency import shield
+from s3orchestrator.concurrency import keep, shield
 from s3orchestrator.domain.records import Blob, Bucket, Part, Upload, Version
 from s3orchestrator.errors import (
     BackendError,
@@ -22,7 +22,6 @@ from s3orchestrator.objects.incoming import Incoming
 from s3orchestrator.objects.reading import Decide, ObjectReader
 from s3orchestrator.objects.sending import Sending
 from s3orchestrator.protocol.checksums import Checksum
-
 
 Send = Callable[[IBackend], Awaitable[tuple[Stored, str, Checksum | None]]]
 
@@ -81,12 +80,12 @@ class PartWriter:
         near = self._near(upload, version)
         if near is not None and upload.checksum_algorithm is None:
             length = wanted.length if wanted else version.size
-            part = await self._uploads.begin_part(upload, place.number, length)
+            part = await self._begin(upload, place.number, length)
 
             async def send(backend: IBackend) -> tuple[Stored, str, Checksum | None]:
                 stored = await backend.copy_part(
                     upload.blob.name,
-                    upload.backend_upload,
+                    _id_of(upload),
                     place.number,
                     near.name,
                     wanted,
@@ -120,21 +119,25 @@ class PartWriter:
             raise
 
     async def _put(self, upload: Upload, number: int, incoming: Incoming) -> Part:
-        part = await self._uploads.begin_part(upload, number, incoming.length)
+        part = await self._begin(upload, number, incoming.length)
         sending = Sending(incoming, self._replay_limit, upload.checksum_algorithm)
 
         async def send(backend: IBackend) -> tuple[Stored, str, Checksum | None]:
             traits = self._backends.traits_of(backend.name)
             body = await sending.offer(traits)
-            stored = await backend.put_part(upload.blob.name, upload.backend_upload, number, body)
+            stored = await backend.put_part(upload.blob.name, _id_of(upload), number, body)
             return stored, sending.etag_of(stored, traits), sending.digests().checksum
 
         return await self._record(upload, part, send)
 
+    async def _begin(self, upload: Upload, number: int, size: int) -> Part:
+        def give_back(part: Part) -> None:
+            self._cleaner.background(self._uploads.fail_part(part, unclear=False))
+
+        return await keep(self._uploads.begin_part(upload, number, size), give_back)
+
     async def _record(self, upload: Upload, part: Part, send: Send) -> Part:
         try:
-            if upload.backend_upload is None:
-                raise NoSuchUpload(upload.id)
             stored, etag, checksum = await send(self._backends[upload.blob.backend])
         except NoSuchUpload:
             # Backends expire ids: there is nothing to add to any more.
@@ -174,3 +177,13 @@ class PartWriter:
         if aborted is not None:
             self._cleaner.clean([aborted.blob], unclear=True)
 
+
+def _id_of(upload: Upload) -> str:
+    """
+    Return the backend's id.
+
+    :raises NoSuchUpload: the backend has never confirmed it.
+    """
+    if upload.backend_upload is None:
+        raise NoSuchUpload(upload.id)
+    return upload.backend_upload

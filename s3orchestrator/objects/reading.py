@@ -107,7 +107,9 @@ class ObjectReader:
             raise BlobChanged(f"{blob.backend}: {blob.name} has {fetched.size} bytes instead of {blob.size}")
         return fetched
 
-    async def _refetch(self, failed: Blob, blobs: tuple[Blob, ...], wanted: ByteRange) -> tuple[Blob, IBodyProducer]:
+    async def _refetch(
+        self, failed: Blob, blobs: tuple[Blob, ...], wanted: ByteRange
+    ) -> tuple[Blob, IBodyProducer]:
         """Open the rest of a body at another copy, or at the same one if there is no other."""
         self._backends.failed(failed.backend)
         last: BackendError | None = None

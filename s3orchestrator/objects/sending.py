@@ -16,7 +16,8 @@ from twisted.web.iweb import IBodyProducer
 from s3orchestrator.bodies.sources import BytesBody, collect
 from s3orchestrator.errors import IntegrityError
 from s3orchestrator.interfaces import Stored, Traits
-from s3orchestrator.objects.incoming import Digests, Incoming
+from s3orchestrator.objects.incoming import Incoming
+from s3orchestrator.protocol.digests import Digests
 
 
 @define(eq=False)
@@ -32,6 +33,7 @@ class Sending:
     _keep: int
     _want: str | None = None
     _kept: bytes | None = field(default=None, init=False)
+    _reading: bool = field(default=False, init=False)
     _digests: Digests | None = field(default=None, init=False)
     _body: IBodyProducer | None = field(default=None, init=False)
     _found: Callable[[], Digests] = field(default=Digests, init=False)
@@ -44,7 +46,9 @@ class Sending:
     @property
     def is_replayable(self) -> bool:
         """Tell whether `offer` may be called (again)."""
-        return self._kept is not None or self._body is None or not getattr(self._body, "started", True)
+        if self._kept is not None:
+            return True
+        return not self._reading and not (self._body is not None and getattr(self._body, "started", True))
 
     async def offer(self, traits: Traits) -> IBodyProducer:
         """
@@ -55,6 +59,7 @@ class Sending:
         """
         want_md5 = not traits.md5_etags
         if self._kept is None and 0 <= self.length <= self._keep:
+            self._reading = True  # from here on the source cannot be read again
             body, digests = self._incoming.open(want_md5=True, want=self._want)
             self._kept = await collect(body, self.length)
             self._digests = digests()

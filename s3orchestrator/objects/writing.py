@@ -7,9 +7,11 @@ write that fails leaves a doomed blob, which the ledger knows and the cleaner de
 
 from __future__ import annotations
 
+from functools import partial
+
 from attrs import define
 
-from s3orchestrator.concurrency import shield
+from s3orchestrator.concurrency import keep, shield
 from s3orchestrator.domain.describing import describe
 from s3orchestrator.domain.records import Blob, BlobState, Bucket, NewVersion, Version
 from s3orchestrator.errors import (
@@ -38,7 +40,12 @@ class Committer:
     _cleaner: Cleaner
 
     async def commit(
-        self, bucket: Bucket, blob: Blob, stored: Stored, version: NewVersion, condition: WriteCondition | None
+        self,
+        bucket: Bucket,
+        blob: Blob,
+        stored: Stored,
+        version: NewVersion,
+        condition: WriteCondition | None,
     ) -> Version:
         """
         Make `version` current; goes on to its end if the caller is cancelled.
@@ -48,7 +55,12 @@ class Committer:
         return await shield(self._commit(bucket, blob, stored, version, condition))
 
     async def _commit(
-        self, bucket: Bucket, blob: Blob, stored: Stored, version: NewVersion, condition: WriteCondition | None
+        self,
+        bucket: Bucket,
+        blob: Blob,
+        stored: Stored,
+        version: NewVersion,
+        condition: WriteCondition | None,
     ) -> Version:
         try:
             committed = await self._versions.commit(bucket, blob, stored, version, condition)
@@ -129,7 +141,10 @@ class ObjectWriter:
         candidates = await self._backends.writable(sending.length)
         avoid_plain = False
         while True:
-            blob = await self._blobs.reserve(bucket, key, sending.length, candidates, avoid_plain=avoid_plain)
+            blob = await keep(
+                self._blobs.reserve(bucket, key, sending.length, candidates, avoid_plain=avoid_plain),
+                partial(self._cleaner.abandon, unclear=False),
+            )
             try:
                 stored = await self._attempt(self._backends[blob.backend], blob, sending, metadata)
             except NameTaken as error:

@@ -33,7 +33,7 @@ class Periodic(Service):
 
     def startService(self) -> None:
         """Begin to tick."""
-        super().startService()
+        super().startService()  # type: ignore[no-untyped-call]
         self._loop = LoopingCall(self.trigger)
         self._loop.clock = self._clock
         self._loop.start(self.interval, now=False)
@@ -48,7 +48,7 @@ class Periodic(Service):
 
     def stopService(self) -> Deferred[None]:
         """Stop ticking; fires when the tick in progress has ended."""
-        super().stopService()
+        super().stopService()  # type: ignore[no-untyped-call]
         return start(self._stop())
 
     def trigger(self) -> Deferred[None]:
@@ -59,7 +59,12 @@ class Periodic(Service):
                 self._tick = None
                 return start(_nothing())
         waiting: Deferred[None] = Deferred()
-        self._tick.addBoth(lambda result: waiting.callback(None) or result)
+
+        def ended(result: None) -> None:
+            waiting.callback(None)
+            return result
+
+        self._tick.addCallback(ended)  # a tick never fails
         return waiting
 
     async def _run_once(self) -> None:

@@ -19,7 +19,9 @@ from s3orchestrator.telemetry.logging import make_logger
 
 BATCH = 100
 MAX_BATCHES = 100  # per sweep; what is left comes with the next
-DAY_MS = 24 * 3600 * 1000  # how long a completed upload is remembered, so that a repeated Complete is answered
+DAY_MS = (
+    24 * 3600 * 1000
+)  # how long a completed upload is remembered, so that a repeated Complete is answered
 
 # An upload to our name that began before we had the name is a stranger's; clocks differ a little.
 CLOCK_TOLERANCE_MS = 60_000
@@ -52,8 +54,7 @@ class Sweeper:
     async def _retry_doomed(self) -> None:
         for _ in range(MAX_BATCHES):
             blobs = await self._blobs.claim_doomed(BATCH)
-            # Something was sent for these names before, and nobody knows what became of it.
-            self._cleaner.clean(blobs, unclear=True)
+            self._cleaner.clean(blobs)
             if len(blobs) < BATCH:
                 return
 
@@ -77,7 +78,9 @@ class Sweeper:
             await self._blobs.rest_again(blob)
             return
         if found_something:
-            self.log.warn("{backend}: {name} had come back, and was removed", backend=blob.backend, name=blob.name)
+            self.log.warn(
+                "{backend}: {name} had come back, and was removed", backend=blob.backend, name=blob.name
+            )
             await self._blobs.rest_again(blob)
         else:
             await self._blobs.rested(blob)

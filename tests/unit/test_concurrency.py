@@ -6,7 +6,7 @@ from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
-from s3orchestrator.concurrency import concurrently, deadline, finish, shield, start
+from s3orchestrator.concurrency import concurrently, deadline, finish, keep, shield, start
 
 
 class ShieldTests(SynchronousTestCase):
@@ -55,6 +55,45 @@ class ShieldTests(SynchronousTestCase):
 
         gc.collect()
         self.assertEqual(len(self.flushLoggedErrors(ValueError)), 1)
+
+
+class KeepTests(SynchronousTestCase):
+    def test_result_nobody_takes_is_undone(self) -> None:
+        """What was set aside for a caller that has left is given back."""
+        answer: Deferred[int] = Deferred()
+        undone: list[int] = []
+
+        async def reserve() -> int:
+            return await answer
+
+        waiting = keep(reserve(), undone.append)
+        waiting.cancel()
+        self.failureResultOf(waiting, CancelledError)
+        answer.callback(7)
+        self.assertEqual(undone, [7])
+
+    def test_failure_after_leaving_is_nothing_to_undo(self) -> None:
+        """A reservation that was refused after the caller left leaves nothing, not even a line in the log."""
+        answer: Deferred[int] = Deferred()
+
+        async def reserve() -> int:
+            return await answer
+
+        waiting = keep(reserve(), self.fail)
+        waiting.cancel()
+        self.failureResultOf(waiting, CancelledError)
+        answer.errback(ValueError("no room"))
+
+    def test_otherwise_not_noticed(self) -> None:
+        """A caller that stays gets the result, or the failure."""
+
+        async def work(value: int) -> int:
+            if value < 0:
+                raise ValueError(value)
+            return value
+
+        self.assertEqual(self.successResultOf(keep(work(1), self.fail)), 1)
+        self.failureResultOf(keep(work(-1), self.fail), ValueError)
 
 
 class FinishTests(SynchronousTestCase):
