@@ -1,0 +1,63 @@
+"""The backend contract, on the providers that need nothing but this machine."""
+
+from __future__ import annotations
+
+import errno
+import os
+import shutil
+from tempfile import mkdtemp
+from unittest.mock import patch
+
+from twisted.trial.unittest import TestCase
+
+from s3orchestrator.backends.directory import DirectoryBackend
+from s3orchestrator.backends.memory import MemoryBackend
+from s3orchestrator.interfaces import IBackend, Traits
+from tests.contracts.backend_contract import BackendContract
+
+
+class MemoryContract(BackendContract, TestCase):
+    """The backend of dictionaries."""
+
+    async def make_backend(self) -> IBackend:
+        from twisted.internet import reactor
+
+        return MemoryBackend("memory", reactor)
+
+
+class OpaqueMemoryContract(BackendContract, TestCase):
+    """The same with ETags that are not MD5, and no exclusive creation."""
+
+    async def make_backend(self) -> IBackend:
+        from twisted.internet import reactor
+
+        return MemoryBackend("memory", reactor, traits=Traits(md5_etags=False))
+
+
+class DirectoryContract(BackendContract, TestCase):
+    """Files, with their descriptions in extended attributes."""
+
+    parent: str | None = None
+
+    async def make_backend(self) -> IBackend:
+        from twisted.internet import reactor
+
+        path = mkdtemp(dir=self.parent)
+        self.addCleanup(shutil.rmtree, path)
+        backend = DirectoryBackend("disk", path, reactor)
+        self.addCleanup(backend.close)
+        return backend
+
+
+class DirectoryWithoutAttributesContract(DirectoryContract):
+    """Files on a file system without extended attributes: descriptions are files of their own."""
+
+    async def make_backend(self) -> IBackend:
+        def refuse(*_: object) -> None:
+            raise OSError(errno.ENOTSUP, os.strerror(errno.ENOTSUP))
+
+        for name in ("setxattr", "getxattr", "removexattr"):
+            patching = patch.object(os, name, refuse)
+            patching.start()
+            self.addCleanup(patching.stop)
+        return await super().make_backend()
