@@ -1,0 +1,361 @@
+"""
+The composition root: from a configuration to something that serves.
+
+Everything is built here by calling constructors; what a class needs is what its
+constructor asks for.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from contextlib import suppress
+from random import Random
+from typing import Any
+
+from attrs import define, field
+from twisted.internet.defer import Deferred
+from twisted.internet.interfaces import IListeningPort
+
+from s3orchestrator.backends.building import backend_of
+from s3orchestrator.concurrency import concurrently, deadline
+from s3orchestrator.config.sections import Config
+from s3orchestrator.domain.fleet import Fleet, Member
+from s3orchestrator.domain.records import Finding
+from s3orchestrator.errors import BackendError, StoreUnavailable
+from s3orchestrator.interfaces import IBackend
+from s3orchestrator.objects.backends import Backends
+from s3orchestrator.objects.catalog import Catalog
+from s3orchestrator.objects.checking import BackendChecker
+from s3orchestrator.objects.cleaning import Cleaner
+from s3orchestrator.objects.copying import ObjectCopier
+from s3orchestrator.objects.deleting import ObjectDeleter
+from s3orchestrator.objects.engine import Objects
+from s3orchestrator.objects.listing import ObjectLister
+from s3orchestrator.objects.multipart import MultipartUploads
+from s3orchestrator.objects.parts import PartWriter
+from s3orchestrator.objects.reading import ObjectReader
+from s3orchestrator.objects.writing import Committer, ObjectWriter
+from s3orchestrator.services.periodic import Periodic
+from s3orchestrator.services.sweeper import Sweeper
+from s3orchestrator.store.blobs import Blobs
+from s3orchestrator.store.buckets import Buckets
+from s3orchestrator.store.fsck import check, repair
+from s3orchestrator.store.sqlite import SqliteDatabase
+from s3orchestrator.store.uploads import Uploads
+from s3orchestrator.store.versions import Versions
+from s3orchestrator.telemetry.logging import make_logger
+from s3orchestrator.web.admission import Admission, Pool
+from s3orchestrator.web.health import Health
+from s3orchestrator.web.root import Root
+from s3orchestrator.web.s3.access import AccessControl, Credentials
+from s3orchestrator.web.s3.dispatch import dispatch_table
+from s3orchestrator.web.s3.multipart import MultipartOperations
+from s3orchestrator.web.s3.object import ObjectOperations
+from s3orchestrator.web.s3.patience import Patience
+from s3orchestrator.web.s3.resource import S3Resource
+from s3orchestrator.web.s3.service import BucketOperations
+from s3orchestrator.web.limits import Limits
+from s3orchestrator.web.site import StreamingSite, listen
+
+SWEEP_EVERY = 60.0
+DRAIN_LIMIT = 30.0  # seconds that requests in flight have to finish once we are told to stop
+PROBES_AT_ONCE = 8
+
+
+@define(eq=False)
+class Ledger:
+    """The store's roles over one database."""
+
+    database: SqliteDatabase
+    buckets: Buckets
+    blobs: Blobs
+    versions: Versions
+    uploads: Uploads
+
+
+@define(eq=False)
+class Core:
+    """Ledger, backends and engine: everything but the doors."""
+
+    config: Config
+    reactor: Any
+    ledger: Ledger
+    backends: Backends
+    cleaner: Cleaner
+    objects: Objects
+
+    @property
+    def ledger_id(self) -> str:
+        """Which ledger this is, as stamps on the backends say."""
+        return self.ledger.database.ledger_id
+
+
+def open_ledger(config: Config, reactor: Any) -> SqliteDatabase:
+    """
+    Open the ledger the configuration names. Blocks for as long as migrations take.
+
+    :raises LedgerInUse: another process has it.
+    """
+    return SqliteDatabase(config.database.path, reactor).open()
+
+
+async def build_core(config: Config, reactor: Any, database: SqliteDatabase) -> Core:
+    """Build the engine on an open ledger."""
+    by_name: dict[str, IBackend] = {}
+
+    def traits_of(name: str) -> Any:
+        backend = by_name.get(name)
+        return backend.traits if backend is not None else None
+
+    blobs = Blobs(database, traits_of=traits_of, quiet_period=config.write_path.quiet_period)
+    ledger = Ledger(
+        database,
+        Buckets(database),
+        blobs,
+        Versions(database),
+        Uploads(database, traits_of=traits_of),
+    )
+    holding = {known.backend for known in await blobs.usage() if known.taken}
+    for settings in config.backends:
+        by_name[settings.name] = backend_of(
+            settings, config.server, reactor, holds_data=settings.name in holding
+        )
+    fleet = Fleet(
+        tuple(Member(settings.name, settings.max_object_size) for settings in config.backends),
+        config.routing_strategy,
+    )
+    backends = Backends(fleet, by_name, blobs, reactor)
+    cleaner = Cleaner(backends, blobs, ledger.uploads, reactor, database.ledger_id)
+    return Core(config, reactor, ledger, backends, cleaner, _objects(config, ledger, backends, cleaner))
+
+
+def _objects(config: Config, ledger: Ledger, backends: Backends, cleaner: Cleaner) -> Objects:
+    ledger_id, keep = ledger.database.ledger_id, config.write_path.replay_limit
+    committer = Committer(ledger.versions, ledger.blobs, cleaner)
+    reader = ObjectReader(ledger.versions, backends)
+    writer = ObjectWriter(backends, ledger.blobs, committer, cleaner, ledger_id, keep)
+    return Objects(
+        Catalog(ledger.buckets, cleaner),
+        reader,
+        writer,
+        ObjectDeleter(ledger.versions, cleaner),
+        ObjectCopier(backends, ledger.blobs, reader, writer, committer, cleaner, ledger_id),
+        MultipartUploads(backends, ledger.uploads, committer, cleaner, ledger_id),
+        PartWriter(backends, ledger.blobs, ledger.uploads, reader, cleaner, keep),
+        ObjectLister(ledger.versions, ledger.uploads),
+    )
+
+
+@define(eq=False)
+class Orchestrator:
+    """A whole orchestrator: `start` it, and it serves until `stop`."""
+
+    log = make_logger()
+    config: Config
+    reactor: Any
+    _core: Core | None = field(default=None, init=False)
+    _health: Health | None = field(default=None, init=False)
+    _site: StreamingSite | None = field(default=None, init=False)
+    _port: IListeningPort | None = field(default=None, init=False)
+    _sweep: Periodic | None = field(default=None, init=False)
+    _stopping: bool = field(default=False, init=False)
+
+    @property
+    def endpoint(self) -> str:
+        """The URL that clients use; once started."""
+        assert self._port is not None
+        address = self._port.getHost()
+        host = "127.0.0.1" if address.host in ("0.0.0.0", "::") else address.host
+        host = f"[{host}]" if ":" in host else host
+        return f"{'https' if self.config.server.tls.enabled else 'http'}://{host}:{address.port}"
+
+    @property
+    def core(self) -> Core:
+        """Ledger, backends and engine; once started."""
+        assert self._core is not None
+        return self._core
+
+    async def start(self) -> None:
+        """
+        Open everything, tidy up after the last process, and listen.
+
+        :raises OrchestratorError: something cannot be opened; what was opened is closed again.
+        """
+        core = self._core = await build_core(
+            self.config, self.reactor, open_ledger(self.config, self.reactor)
+        )
+        try:
+            await self._prepare(core)
+            self._listen(core)
+        except BaseException:
+            await self._close(core)
+            raise
+        assert self._sweep is not None and self._health is not None
+        self._sweep.startService()
+        self._health.ready = True
+        self.log.info("serving at {endpoint}", endpoint=self.endpoint)
+
+    async def _prepare(self, core: Core) -> None:
+        limits = {settings.name: settings.quota_bytes or None for settings in self.config.backends}
+        await core.ledger.blobs.set_limits(limits)
+        doomed = await core.ledger.blobs.recover()
+        if doomed:
+            self.log.info("{doomed} unfinished writes of the last run are being removed", doomed=doomed)
+        await core.objects.catalog.load(bucket.name for bucket in self.config.buckets)
+        await concurrently(PROBES_AT_ONCE, self._probe, core.backends.all())
+        sweeper = Sweeper(
+            core.ledger.database,
+            core.ledger.blobs,
+            core.ledger.uploads,
+            core.backends,
+            core.cleaner,
+            core.ledger_id,
+            self.config.multipart.stale_after,
+        )
+
+        async def sweep() -> None:
+            await sweeper.run_once()
+            await concurrently(PROBES_AT_ONCE, self._probe, core.backends.all())
+
+        self._sweep = Periodic(
+            "sweep", min(SWEEP_EVERY, self.config.write_path.quiet_period), sweep, self.reactor
+        )
+        core.cleaner.background(sweeper.run_once())
+
+    async def _probe(self, backend: IBackend) -> None:
+        """Learn what a backend can be relied on for; until then only names of our own making are used."""
+        if backend.traits is not None:
+            return
+        scratch = await self.core.ledger.blobs.reserve_scratch(backend.name)
+        try:
+            traits = await backend.probe([blob.name for blob in scratch])
+        except BackendError as error:
+            self.log.warn("{backend} cannot be used yet: {error}", backend=backend.name, error=str(error))
+        else:
+            self.log.info("{backend}: {traits}", backend=backend.name, traits=str(traits))
+        finally:
+            for blob in scratch:
+                self.core.cleaner.abandon(blob, unclear=False)
+
+    def _listen(self, core: Core) -> None:
+        server = self.config.server
+        self._health = Health()
+        self._site = StreamingSite(
+            Root(self._health, self._s3(core), server.domains),
+            Limits(
+                read_header_timeout=server.read_header_timeout,
+                read_timeout=server.read_timeout,
+                write_timeout=server.write_timeout,
+                idle_timeout=server.idle_timeout,
+            ),
+            self.reactor,
+        )
+        self._port = listen(self.reactor, server.listen.host, server.listen.port, self._site)
+
+    def _s3(self, core: Core) -> S3Resource:
+        config, server = self.config, self.config.server
+        access = AccessControl(Credentials.of(config), core.objects.catalog)
+        dispatch = dispatch_table(
+            BucketOperations(core.objects, access),
+            ObjectOperations(core.objects, access, server.max_object_size),
+            MultipartOperations(
+                core.objects,
+                access,
+                server.max_object_size,
+                {bucket.name: bucket.max_multipart_uploads for bucket in config.buckets},
+            ),
+        )
+        return S3Resource(
+            dispatch, access, self._admission(), server.domains, self.reactor, Patience(self.reactor)
+        )
+
+    def _admission(self) -> Admission:
+        server, chance = self.config.server, Random().random
+
+        def pool(capacity: int) -> Pool:
+            return Pool(capacity, server.admission_wait, server.load_shed_threshold, chance, self.reactor)
+
+        if server.limits_apart:
+            return Admission(pool(server.max_concurrent_reads), pool(server.max_concurrent_writes))
+        both = pool(server.max_concurrent_requests)
+        return Admission(both, both)
+
+    async def stop(self) -> None:
+        """Refuse new connections, finish what is in flight within a limit, and close everything."""
+        if self._core is None or self._stopping:
+            return
+        self._stopping = True
+        if self._health is not None:
+            self._health.ready = False
+        if self.config.server.shutdown_delay:
+            await self._sleep(self.config.server.shutdown_delay)
+        if self._port is not None:
+            await self._port.stopListening()
+        if self._site is not None:
+            with suppress(TimeoutError):
+                await deadline(DRAIN_LIMIT, self._site.retire(), self.reactor, TimeoutError)
+        if self._sweep is not None and self._sweep.running:
+            await self._sweep.stopService()
+        await self._close(self._core)
+        self.log.info("stopped")
+
+    async def _close(self, core: Core) -> None:
+        try:
+            await deadline(DRAIN_LIMIT, core.cleaner.drained(), self.reactor, _too_slow)
+        except StoreUnavailable as error:
+            # What is left is in the ledger, and is found at the next start.
+            self.log.warn("cleaning up is left to the next start: {error}", error=str(error))
+        for backend in core.backends.all():
+            await backend.close()
+        await core.ledger.database.close()
+
+    def _sleep(self, seconds: float) -> Deferred[None]:
+        waiting: Deferred[None] = Deferred()
+        self.reactor.callLater(seconds, waiting.callback, None)
+        return waiting
+
+
+def _too_slow() -> Exception:
+    return StoreUnavailable("it takes too long")
+
+
+def build(config: Config, reactor: Any) -> Orchestrator:
+    """Return an orchestrator that has not been started."""
+    return Orchestrator(config, reactor)
+
+
+@define(eq=False)
+class Offline:
+    """A ledger that no daemon holds, for commands that look at it."""
+
+    _core: Core
+    checker: BackendChecker
+
+    @property
+    def backends(self) -> Sequence[IBackend]:
+        """Every configured backend."""
+        return self._core.backends.all()
+
+    async def check(self) -> list[Finding]:
+        """Return what is wrong within the ledger."""
+        return await check(self._core.ledger.database)
+
+    async def repair(self, findings: Sequence[Finding]) -> None:
+        """Mend what can be mended without losing data."""
+        await repair(self._core.ledger.database, findings)
+
+    async def close(self) -> None:
+        """Let go of the ledger and the backends."""
+        for backend in self.backends:
+            await backend.close()
+        await self._core.ledger.database.close()
+
+
+async def open_offline(config: Config, reactor: Any) -> Offline:
+    """
+    Open a ledger and its backends without serving and without tidying up.
+
+    :raises LedgerInUse: a daemon has it.
+    """
+    core = await build_core(config, reactor, open_ledger(config, reactor))
+    return Offline(core, BackendChecker(core.ledger.blobs, core.ledger.uploads, reactor))

@@ -1,0 +1,26 @@
+"""From a backend's settings to the backend."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from s3orchestrator.backends.directory import DirectoryBackend
+from s3orchestrator.backends.memory import MemoryBackend
+from s3orchestrator.config.sections import BackendConfig, ServerConfig
+from s3orchestrator.interfaces import IBackend
+
+
+def backend_of(settings: BackendConfig, server: ServerConfig, reactor: Any, *, holds_data: bool) -> IBackend:
+    """
+    Build a backend; nothing is opened or sent before it is used.
+
+    `holds_data`: the ledger expects something there, so an empty directory is a disk that
+    is not mounted rather than a new one.
+    """
+    if settings.type == "memory":
+        return MemoryBackend(settings.name, reactor)
+    if settings.type == "directory":
+        return DirectoryBackend(settings.name, settings.path, reactor, adopt=not holds_data)
+    from s3orchestrator.backends.s3 import S3Backend  # brings TLS and more, which not everybody needs
+
+    return S3Backend.of(settings, server, reactor)

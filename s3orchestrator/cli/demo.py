@@ -1,0 +1,102 @@
+"""`s3orchestrator demo`: everything at once, nothing to configure."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TextIO
+
+from twisted.python import usage
+
+from s3orchestrator.cli.serve import serve
+from s3orchestrator.config.loader import load
+from s3orchestrator.config.problems import ConfigErrors
+from s3orchestrator.telemetry.logging import terminal
+
+BUCKETS = (
+    ("photos", "photoskey", "photossecret"),
+    ("documents", "docskey", "docssecret"),
+    ("backups", "backupskey", "backupssecret"),
+)
+QUOTA = "1GB"
+
+_ANNOUNCEMENT = """\
+
+  s3orchestrator is serving at {endpoint}
+  Data: {data} (three directories with {quota} each; remove it to start over)
+
+  bucket      access key   secret key
+  photos      photoskey    photossecret
+  documents   docskey      docssecret
+  backups     backupskey   backupssecret
+  (any new)   demokey      demosecret      may create buckets
+
+  Try, in another terminal:
+
+    export AWS_ENDPOINT_URL={endpoint} AWS_DEFAULT_REGION=us-east-1 \\
+           AWS_ACCESS_KEY_ID=photoskey AWS_SECRET_ACCESS_KEY=photossecret
+    aws s3 cp /etc/hostname s3://photos/hello.txt
+    aws s3 ls s3://photos
+    aws s3 cp s3://photos/hello.txt -
+
+  Ctrl-C stops it; what is stored stays.
+
+"""
+
+
+class DemoOptions(usage.Options):
+    """What `demo` may be told."""
+
+    synopsis = "Usage: s3orchestrator demo [--listen HOST:PORT] [--data DIR]"
+    longdesc = """\
+Starts an orchestrator with an embedded ledger, three directories as backends and
+the buckets photos, documents and backups. The credentials are well known: keep it
+on this machine."""
+
+    optParameters = [
+        ["listen", "l", "127.0.0.1:9000", "Where to listen."],
+        ["data", "d", "demo-data", "Where to keep the ledger and the objects."],
+        ["log-level", None, "warn", "debug, info, warn or error."],
+    ]
+
+
+def run(options: DemoOptions, stdout: TextIO, stderr: TextIO) -> int:
+    """Serve the demonstration until told to stop."""
+    data = Path(options["data"]).resolve()
+    for number in (1, 2, 3):
+        (data / f"disk{number}").mkdir(parents=True, exist_ok=True)
+    try:
+        loaded = load(configuration(data, options["listen"], options["log-level"]), {})
+    except ConfigErrors as errors:
+        for problem in errors.problems:
+            stderr.write(f"s3orchestrator demo: {problem}\n")
+        return 2
+    announcement = _ANNOUNCEMENT.replace("{data}", str(data)).replace("{quota}", QUOTA)
+    return serve(loaded, terminal(), stderr, announcement)
+
+
+def configuration(data: Path, listen: str, log_level: str = "warn") -> str:
+    """Return the demonstration's configuration file."""
+    lines = [
+        f"server: {{listen_addr: {_quoted(listen)}, log_level: {_quoted(log_level)}}}",
+        f"database: {{driver: sqlite, path: {_quoted(str(data / 'ledger.db'))}}}",
+        "routing_strategy: spread",
+        "backends:",
+    ]
+    for number in (1, 2, 3):
+        path = _quoted(str(data / f"disk{number}"))
+        lines.append(f"  - {{name: disk{number}, type: directory, path: {path}, quota_bytes: {QUOTA}}}")
+    lines.append("buckets:")
+    for name, key, secret in BUCKETS:
+        lines.append(f"  - name: {name}")
+        lines.append(f"    credentials: [{{access_key_id: {key}, secret_access_key: {secret}}}]")
+    lines.append("users:")
+    lines.append("  - name: demo")
+    lines.append("    credentials: [{access_key_id: demokey, secret_access_key: demosecret}]")
+    lines.append("    create_buckets: true")
+    return "\n".join(lines) + "\n"
+
+
+def _quoted(text: str) -> str:
+    """A YAML scalar; dollars are doubled, since `$` begins a variable."""
+    escaped = text.replace("\\", "\\\\").replace('"', '\\"').replace("$", "$$")
+    return f'"{escaped}"'

@@ -1,0 +1,83 @@
+"""The command `s3orchestrator`: which subcommand, and how it ends."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Sequence
+from typing import Any, TextIO
+
+from twisted.python import usage
+
+from s3orchestrator import __version__
+from s3orchestrator.cli import demo, fsck, init, serve, validate
+
+Run = Callable[[Any, TextIO, TextIO], int]
+
+_RUNS: dict[str, Run] = {
+    "demo": demo.run,
+    "serve": serve.run,
+    "validate": validate.run,
+    "init": init.run,
+    "fsck": fsck.run,
+}
+
+
+class _NoOptions(usage.Options):
+    """A command without options."""
+
+
+class Options(usage.Options):
+    """What may stand on the command line."""
+
+    synopsis = "Usage: s3orchestrator COMMAND [options]"
+    longdesc = """\
+One S3 endpoint in front of many storage backends.
+
+To try it: s3orchestrator demo. To run it: s3orchestrator init, then s3orchestrator serve.
+Each command explains itself: s3orchestrator COMMAND --help."""
+
+    subCommands = [
+        ("demo", None, demo.DemoOptions, "Try it: three directories, three buckets, nothing to configure."),
+        ("serve", None, serve.ServeOptions, "Serve clients as a configuration file says."),
+        ("validate", None, validate.ValidateOptions, "Check a configuration file; every problem at once."),
+        ("init", None, init.InitOptions, "Write a configuration file that validates."),
+        ("fsck", None, fsck.FsckOptions, "Check the ledger, and compare it with the backends."),
+        ("version", None, _NoOptions, "Print the version."),
+        ("help", None, _NoOptions, "Print this."),
+    ]
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Run one command and exit with its status: 2 for a command line that makes no sense."""
+    sys.exit(run(list(sys.argv[1:] if arguments is None else arguments), sys.stdout, sys.stderr))
+
+
+def run(arguments: list[str], stdout: TextIO, stderr: TextIO) -> int:
+    """Run one command; returns its exit status."""
+    options = Options()
+    try:
+        options.parseOptions(_modernised(arguments))
+    except usage.UsageError as error:
+        stderr.write(f"s3orchestrator: {error}\nTry: s3orchestrator --help\n")
+        return 2
+    except SystemExit as ended:  # --help and --version print and exit
+        return int(ended.code or 0)
+    command = options.subCommand
+    if command == "version":
+        stdout.write(f"s3orchestrator {__version__}\n")
+        return 0
+    if command is None or command == "help":
+        stdout.write(str(options) + "\n")
+        return 0 if command else 2
+    return _RUNS[command](options.subOptions, stdout, stderr)
+
+
+def _modernised(arguments: list[str]) -> list[str]:
+    """Accept `-config F [-mode M]` without a command, and both words with one dash anywhere."""
+    spelled = [
+        "-" + argument if argument.split("=")[0] in ("-config", "-mode") else argument
+        for argument in arguments
+    ]
+    if spelled and spelled[0].split("=")[0] in ("--config", "--mode"):
+        return ["serve", *spelled]
+    return spelled

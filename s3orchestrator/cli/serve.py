@@ -1,0 +1,110 @@
+"""`s3orchestrator serve`: run until told to stop."""
+
+from __future__ import annotations
+
+import os
+import sys
+from typing import TextIO
+
+from twisted.internet.interfaces import IReactorCore
+from twisted.python import usage
+
+from s3orchestrator.app import Orchestrator, build
+from s3orchestrator.concurrency import start
+from s3orchestrator.config.loader import Loaded, load
+from s3orchestrator.config.problems import ConfigErrors
+from s3orchestrator.errors import OrchestratorError
+from s3orchestrator.telemetry.logging import LineObserver, begin_logging, observer, terminal
+
+
+class ServeOptions(usage.Options):
+    """What `serve` may be told."""
+
+    synopsis = "Usage: s3orchestrator serve --config FILE [--mode MODE]"
+    longdesc = """\
+Serves clients until it is told to stop (SIGTERM or Ctrl-C): then it refuses new
+connections, finishes what is in flight, and exits with 0."""
+
+    optParameters = [
+        ["config", "c", "config.yaml", "The configuration file."],
+        ["mode", "m", None, "all, api or worker; replaces the file's."],
+        ["log-format", None, None, "json or text; text on a terminal, json elsewhere."],
+    ]
+
+    def opt_log_format(self, value: str) -> None:
+        if value not in ("json", "text"):
+            raise usage.UsageError(f"--log-format is json or text, not {value!r}")
+        self["log-format"] = value
+
+
+def run(options: ServeOptions, stdout: TextIO, stderr: TextIO) -> int:
+    """Serve; returns 0 after an orderly stop, 1 if it could not start."""
+    loaded = load_or_explain(options["config"], options["mode"], stderr)
+    if loaded is None:
+        return 1
+    return serve(loaded, _observer(options["log-format"]), stderr)
+
+
+def load_or_explain(path: str, mode: str | None, stderr: TextIO) -> Loaded | None:
+    """Load a file and print its warnings; None, and every problem printed, if it cannot be used."""
+    from pathlib import Path
+
+    try:
+        loaded = load(Path(path), os.environ, mode=mode)
+    except ConfigErrors as errors:
+        stderr.write(f"s3orchestrator: {path} cannot be used:\n")
+        for problem in errors.problems:
+            stderr.write(f"  {problem}\n")
+        return None
+    for warning in loaded.warnings:
+        stderr.write(f"s3orchestrator: warning: {warning}\n")
+    return loaded
+
+
+def _observer(form: str | None) -> LineObserver:
+    if form is None:
+        form = "text" if sys.stderr.isatty() else "json"
+    return terminal() if form == "text" else observer()
+
+
+def serve(loaded: Loaded, log: LineObserver, stderr: TextIO, announce: str = "") -> int:
+    """
+    Run the reactor until a signal; `announce` is printed once clients are being served.
+
+    Returns the exit status.
+    """
+    from twisted.internet import reactor  # the choice of reactor is the program's, so not at import
+
+    core = IReactorCore(reactor)
+    begin_logging(log, loaded.config.server.log_level)
+    orchestrator = build(loaded.config, core)
+    status = 0
+
+    def failed(failure: object) -> None:
+        nonlocal status
+        status = 1
+        stderr.write(f"s3orchestrator: cannot start: {_reason(failure)}\n")
+        if core.running:
+            core.stop()
+
+    def begin() -> None:
+        starting = start(orchestrator.start())
+        starting.addCallbacks(lambda _: _announce(orchestrator, announce), failed)
+
+    core.callWhenRunning(begin)
+    core.addSystemEventTrigger("before", "shutdown", lambda: start(orchestrator.stop()))
+    core.run()
+    return status
+
+
+def _announce(orchestrator: Orchestrator, text: str) -> None:
+    if text:
+        sys.stdout.write(text.replace("{endpoint}", orchestrator.endpoint))
+        sys.stdout.flush()
+
+
+def _reason(failure: object) -> str:
+    value = getattr(failure, "value", failure)
+    if isinstance(value, OrchestratorError | OSError):
+        return str(value)
+    return f"{type(value).__name__}: {value}"

@@ -1,0 +1,70 @@
+"""`twistd s3orchestrator`: options, and the service they make."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from twisted.application.service import Service
+from twisted.internet.defer import Deferred
+from twisted.python import usage
+
+from s3orchestrator.app import Orchestrator, build
+from s3orchestrator.concurrency import start
+from s3orchestrator.config.loader import load
+from s3orchestrator.config.problems import ConfigErrors
+from s3orchestrator.telemetry.logging import make_logger, set_level
+
+
+class Options(usage.Options):
+    """What may follow `twistd s3orchestrator`."""
+
+    optParameters = [
+        ["config", "c", "config.yaml", "The configuration file."],
+        ["mode", "m", None, "all, api or worker; replaces the file's."],
+    ]
+
+
+class OrchestratorService(Service):
+    """An orchestrator under twistd; one that cannot start stops the reactor."""
+
+    log = make_logger()
+
+    def __init__(self, options: Options) -> None:
+        self._options = options
+        self._orchestrator: Orchestrator | None = None
+
+    def startService(self) -> None:
+        """Begin to serve; the reactor is running or about to."""
+        from twisted.internet import reactor  # twistd has chosen one by now
+
+        super().startService()  # type: ignore[no-untyped-call]
+        config = load(Path(self._options["config"]), os.environ, mode=self._options["mode"]).config
+        set_level(config.server.log_level)
+        self._orchestrator = build(config, reactor)
+        start(self._orchestrator.start()).addErrback(self._failed)
+
+    def _failed(self, failure: object) -> None:
+        from twisted.internet import reactor
+
+        self.log.critical("cannot start: {error}", error=str(getattr(failure, "value", failure)))
+        reactor.callLater(0, reactor.stop)  # type: ignore[attr-defined]
+
+    def stopService(self) -> Deferred[None] | None:
+        """Stop in order; fires when everything is closed."""
+        super().stopService()  # type: ignore[no-untyped-call]
+        return start(self._orchestrator.stop()) if self._orchestrator is not None else None
+
+
+def makeService(options: Options) -> OrchestratorService:
+    """
+    Return the service that twistd runs.
+
+    :raises usage.UsageError: the configuration cannot be used; all its problems are named.
+    """
+    try:
+        load(Path(options["config"]), os.environ, mode=options["mode"])
+    except ConfigErrors as errors:
+        listed = "\n".join(f"  {problem}" for problem in errors.problems)
+        raise usage.UsageError(f"{options['config']} cannot be used:\n{listed}") from errors
+    return OrchestratorService(options)

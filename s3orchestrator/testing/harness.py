@@ -1,0 +1,188 @@
+"""
+A whole engine in memory: a clock, memory backends, an SQLite ledger that never suspends.
+
+Built by the same constructors as the real thing. What a test does here happens at once,
+and what the test does not advance does not happen.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Coroutine, Sequence
+from typing import Any, TypeVar
+
+from attrs import define, field
+from twisted.internet.defer import Deferred
+from twisted.internet.task import Clock
+from twisted.python.failure import Failure
+
+from s3orchestrator.app import Core, build_core
+from s3orchestrator.backends.memory import MemoryBackend
+from s3orchestrator.bodies.sources import BytesBody, collect
+from s3orchestrator.concurrency import start
+from s3orchestrator.config.loader import load
+from s3orchestrator.domain.records import Bucket, Finding, Version
+from s3orchestrator.errors import OrchestratorError
+from s3orchestrator.objects.checking import BackendChecker
+from s3orchestrator.objects.incoming import Incoming
+from s3orchestrator.protocol.conditions import WriteCondition
+from s3orchestrator.protocol.metadata import ObjectMetadata
+from s3orchestrator.protocol.payload import Payload
+from s3orchestrator.services.sweeper import Sweeper
+from s3orchestrator.store.fsck import check
+from s3orchestrator.store.sqlite import IN_MEMORY, SqliteDatabase
+
+T = TypeVar("T")
+
+NOW = 1_750_000_000.0
+QUIET_PERIOD = 3600
+
+
+class StillWaiting(Exception):
+    """What was run to its end is waiting for something."""
+
+
+@define(eq=False)
+class Harness:
+    """
+    `backends` are names; `quotas` and `max_object_size` go by name. The bucket is `photos`.
+    """
+
+    backends: Sequence[str] = ("a", "b")
+    quotas: dict[str, int] = field(factory=dict)
+    max_object_size: dict[str, int] = field(factory=dict)
+    strategy: str = "pack"
+    replay_limit: int = 1024
+    clock: Clock = field(factory=Clock, init=False)
+    core: Core = field(init=False)
+    bucket: Bucket = field(init=False)
+    sweeper: Sweeper = field(init=False)
+
+    def __attrs_post_init__(self) -> None:
+        self.clock.advance(NOW)
+        config = load(self._configuration(), {}).config
+        database = SqliteDatabase(IN_MEMORY, self.clock, threaded=False).open()
+        self.core = self.run(build_core(config, self.clock, database))
+        ledger = self.core.ledger
+        self.run(ledger.blobs.set_limits({name: self.quotas.get(name) for name in self.backends}))
+        self.run(self.core.objects.catalog.load(["photos"]))
+        self.bucket = self.core.objects.catalog.get("photos")
+        self.sweeper = Sweeper(
+            database,
+            ledger.blobs,
+            ledger.uploads,
+            self.core.backends,
+            self.core.cleaner,
+            database.ledger_id,
+            86400,
+        )
+
+    def _configuration(self) -> str:
+        lines = [
+            "server: {listen_addr: '127.0.0.1:0'}",
+            f"routing_strategy: {self.strategy}",
+            f"write_path: {{replay_limit: {self.replay_limit}, quiet_period: {QUIET_PERIOD}s}}",
+            "buckets: [{name: photos, credentials: [{access_key_id: k, secret_access_key: s}]}]",
+            "backends:",
+        ]
+        for name in self.backends:
+            quota, largest = self.quotas.get(name, 0), self.max_object_size.get(name, 0)
+            lines.append(
+                f"  - {{name: {name}, type: memory, quota_bytes: {quota}, max_object_size: {largest}}}"
+            )
+        return "\n".join(lines)
+
+    # --- running things
+
+    def run(self, work: Coroutine[Any, Any, T] | Deferred[T]) -> T:
+        """
+        Run something that needs no more time than it is given; returns or raises its outcome.
+
+        :raises StillWaiting: it waits for something.
+        """
+        outcome: list[Any] = []
+        running = start(work)
+        running.addBoth(outcome.append)
+        self.settle()
+        if not outcome:
+            raise StillWaiting(str(work))
+        if isinstance(outcome[0], Failure):
+            outcome[0].raiseException()
+        result: T = outcome[0]
+        return result
+
+    def settle(self) -> None:
+        """Let everything happen that is due, cleaning up included."""
+        for _ in range(20):
+            self.clock.advance(0.1)
+
+    def advance(self, seconds: float) -> None:
+        """Let time pass, then sweep."""
+        self.clock.advance(seconds)
+        self.run(self.sweeper.run_once())
+
+    # --- what tests do
+
+    def backend(self, name: str) -> MemoryBackend:
+        """One of the backends, to look into it or to make it fail."""
+        found = self.core.backends[name]
+        assert isinstance(found, MemoryBackend)
+        return found
+
+    def incoming(self, data: bytes, headers: dict[bytes, list[bytes]] | None = None) -> Incoming:
+        """A body as a client sends it, with whatever its headers declare."""
+        return Incoming(BytesBody(data), Payload.of(headers or {}, None, len(data)))
+
+    def put(
+        self,
+        key: str,
+        data: bytes,
+        *,
+        user: dict[str, str] | None = None,
+        condition: WriteCondition | None = None,
+    ) -> Version:
+        """Put an object and wait until everything has settled."""
+        metadata = ObjectMetadata(user=user or {})
+        return self.run(
+            self.core.objects.writing.put(self.bucket, key, self.incoming(data), metadata, condition)
+        )
+
+    def get(self, key: str) -> bytes:
+        """Read a whole object."""
+
+        async def read() -> bytes:
+            opened = await self.core.objects.reading.open(self.bucket, key, lambda version: None)
+            return await collect(opened.body, opened.version.size)
+
+        return self.run(read())
+
+    def delete(self, key: str) -> None:
+        """Delete an object."""
+        self.run(self.core.objects.deleting.delete(self.bucket, key))
+
+    def stored(self) -> dict[str, dict[str, bytes]]:
+        """Everything that is on the backends, by backend and name."""
+        return {
+            name: {stored: held.data for stored, held in self.backend(name).objects.items()}
+            for name in self.backends
+        }
+
+    def findings(self) -> list[Finding]:
+        """What `fsck --deep` would report."""
+
+        async def look() -> list[Finding]:
+            ledger = self.core.ledger
+            found = list(await check(ledger.database))
+            checker = BackendChecker(ledger.blobs, ledger.uploads, self.clock)
+            for name in self.backends:
+                found += [finding async for finding in checker.check(self.core.backends[name])]
+            return found
+
+        return self.run(look())
+
+    def expect(self, kind: type[OrchestratorError], work: Coroutine[Any, Any, Any]) -> OrchestratorError:
+        """Run something that must fail like this."""
+        try:
+            self.run(work)
+        except kind as error:
+            return error
+        raise AssertionError(f"{kind.__name__} was not raised")

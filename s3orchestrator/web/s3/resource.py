@@ -1,0 +1,211 @@
+"""
+The door to the S3 API: from a request on the wire to an operation, and back.
+
+Operations take values and return values; only this file touches the wire. It is the one
+place where every failure becomes an answer.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from attrs import define
+from twisted.internet.defer import CancelledError
+from twisted.internet.interfaces import IReactorTime
+from twisted.python.failure import Failure
+from twisted.web.resource import Resource
+from twisted.web.server import NOT_DONE_YET
+
+from s3orchestrator.bodies.filtered import pump
+from s3orchestrator.concurrency import start
+from s3orchestrator.protocol.addressing import resolve
+from s3orchestrator.protocol.call import Call
+from s3orchestrator.protocol.documents import error_document
+from s3orchestrator.protocol.errors import S3Error, as_s3_error
+from s3orchestrator.protocol.operations import Operation, identify
+from s3orchestrator.protocol.refusing import refuse_unsupported
+from s3orchestrator.telemetry.audit import audit
+from s3orchestrator.telemetry.logging import REQUEST_ID, make_logger
+from s3orchestrator.web.admission import Admission, Pool
+from s3orchestrator.web.request import Request
+from s3orchestrator.web.request_ids import request_id
+from s3orchestrator.web.s3.access import AccessControl, Identity
+from s3orchestrator.web.s3.patience import PATIENT, Patience
+from s3orchestrator.web.s3.response import Response
+from s3orchestrator.web.s3.task import Operate, Task
+
+
+@define(eq=False)
+class _Visit:
+    """What is known of a request while it is served; the audit line is made of it."""
+
+    call: Call
+    operation: Operation | None = None
+    identity: Identity | None = None
+    pool: Pool | None = None
+    status: int = 0
+    sent: int = 0
+    error: str = ""
+
+
+class S3Resource(Resource):
+    """The S3 API below the root."""
+
+    isLeaf = True
+    log = make_logger()
+
+    def __init__(
+        self,
+        dispatch: Mapping[Operation, Operate],
+        access: AccessControl,
+        admission: Admission,
+        domains: tuple[str, ...],
+        clock: IReactorTime,
+        patience: Patience,
+    ) -> None:
+        super().__init__()
+        self._dispatch = dispatch
+        self._access = access
+        self._admission = admission
+        self._domains = domains
+        self._clock = clock
+        self._patience = patience
+
+    def render(self, request: Request) -> int:
+        """Serve in a coroutine that is cancelled when the client leaves."""
+        serving = start(self._serve(request))
+        if not serving.called:
+            request.notifyFinish().addErrback(lambda _: serving.cancel())
+        serving.addErrback(self._abandon, request)
+        return NOT_DONE_YET
+
+    async def _serve(self, request: Request) -> None:
+        call = _call_of(request, self._clock.seconds())
+        REQUEST_ID.set(call.request_id)
+        visit = _Visit(call)
+        try:
+            try:
+                task = await self._let_in(visit)
+                if task.operation in PATIENT:
+                    operating = start(self._operate(task))
+                    if await self._patience.is_needed(operating):
+                        await self._patience.answer(
+                            request, operating, self._headers(visit), self._refuse, visit
+                        )
+                        return
+                    response = await operating
+                else:
+                    response = await self._operate(task)
+            except CancelledError:
+                raise  # nobody is listening any more
+            except Exception as error:
+                response = self._refuse(visit, error)
+            await self._send(request, visit, response)
+        finally:
+            if visit.pool is not None:
+                visit.pool.give_back()
+            self._record(visit)
+
+    async def _let_in(self, visit: _Visit) -> Task:
+        call = visit.call
+        host = call.header(b"host") or ""
+        call.bucket, call.key = resolve(host, call.path, self._domains)
+        visit.operation = operation = identify(call)
+        visit.pool = await self._admission.enter(is_write=operation.is_write)
+        authenticated = self._access.authenticate(call)
+        visit.identity = authenticated.identity
+        bucket = self._access.authorise(authenticated.identity, operation, call.bucket)
+        self._access.check_expected_owner(authenticated.identity, call)
+        refuse_unsupported(call, operation)
+        return Task(call, operation, authenticated.identity, bucket, authenticated.verified)
+
+    async def _operate(self, task: Task) -> Response:
+        return await self._dispatch[task.operation](task)
+
+    def _refuse(self, visit: _Visit, error: Exception) -> Response:
+        call = visit.call
+        if not isinstance(error, S3Error):
+            refusal = as_s3_error(
+                error,
+                bucket=call.bucket or "",
+                key=call.key or "",
+                version_id=_parameter(call, "versionId"),
+                upload_id=_parameter(call, "uploadId"),
+            )
+            if refusal.code == "InternalError":
+                self.log.failure("{call} failed", call=repr(call), failure=Failure(error))
+            elif refusal.status >= 500:
+                self.log.warn("{call}: {error}", call=repr(call), error=str(error))
+        else:
+            refusal = error
+        visit.error = refusal.code
+        document = error_document(refusal, resource=call.path.decode("latin-1"), request_id=call.request_id)
+        return Response(refusal.status, {"Content-Type": "application/xml", **refusal.headers}, document)
+
+    def _headers(self, visit: _Visit) -> dict[str, str]:
+        request_id = visit.call.request_id
+        return {"x-amz-request-id": request_id, "x-amz-id-2": request_id}
+
+    async def _send(self, request: Request, visit: _Visit, response: Response) -> None:
+        visit.status = response.status
+        headers = [
+            (name.encode("latin-1"), value.encode("latin-1"))
+            for name, value in (*self._headers(visit).items(), *response.headers.items())
+        ]
+        body = response.body
+        if isinstance(body, bytes):
+            if response.length is not None:
+                headers.append((b"Content-Length", b"%d" % response.length))
+            visit.sent = len(body)
+            request.respond(response.status, headers, body)
+            return
+        headers.append((b"Content-Length", b"%d" % body.length))
+        request.start(response.status, headers)
+        visit.sent = body.length
+        await pump(body, request)
+        request.finish()
+
+    def _abandon(self, failure: Failure, request: Request) -> None:
+        """Whatever had begun to be sent must not look whole."""
+        if not failure.check(CancelledError):
+            self.log.warn("an answer was cut short: {error}", error=str(failure.value))
+        request.abort()
+
+    def _record(self, visit: _Visit) -> None:
+        call, operation = visit.call, visit.operation
+        audit(
+            f"s3.{operation.label if operation else 'Refused'}",
+            method=call.method.decode("latin-1"),
+            path=call.path.decode("latin-1"),
+            remote=call.client,
+            user=visit.identity.owner_id if visit.identity else "",
+            bucket=call.bucket or "",
+            key=call.key or "",
+            status=visit.status or 499,
+            response_size=visit.sent,
+            error=visit.error,
+            duration_ms=round((self._clock.seconds() - call.now) * 1000, 3),
+        )
+
+
+def _call_of(request: Any, now: float) -> Call:
+    return Call(
+        request.method,
+        request.uri,
+        request.path,
+        request.query,
+        request.header_map,
+        request.body,
+        request.client_address,
+        request.isSecure(),
+        request_id(request.header_map),
+        now,
+    )
+
+
+def _parameter(call: Call, name: str) -> str:
+    try:
+        return call.parameters.get(name, "")
+    except S3Error:
+        return ""

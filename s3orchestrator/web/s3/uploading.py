@@ -1,0 +1,80 @@
+"""Request bodies: an object's bytes to be passed on, or a document to be read as it comes."""
+
+from __future__ import annotations
+
+from attrs import define
+from twisted.internet.interfaces import IConsumer
+from zope.interface import implementer
+
+from s3orchestrator.bodies.sources import BytesBody
+from s3orchestrator.objects.incoming import Incoming
+from s3orchestrator.protocol.call import Call
+from s3orchestrator.protocol.claims import Kind
+from s3orchestrator.protocol.errors import S3Error
+from s3orchestrator.protocol.payload import Payload
+from s3orchestrator.protocol.xml import Reader
+from s3orchestrator.web.s3.task import Task
+
+MAX_PUT = 5 * 1024**3  # S3's own limit for one request
+
+
+def incoming(task: Task, max_object_size: int) -> Incoming:
+    """
+    Return the object or part in a request's body, with what its headers declare.
+
+    :raises S3Error: the headers contradict themselves, or declare too much.
+    """
+    call = task.call
+    payload = payload_of(task)
+    limit = min(MAX_PUT, max_object_size)
+    if payload.length > limit:
+        raise S3Error("EntityTooLarge", ProposedSize=payload.length, MaxSizeAllowed=limit)
+    return Incoming(call.body if call.body is not None else BytesBody(b""), payload)
+
+
+def payload_of(task: Task) -> Payload:
+    """Return what the headers say of the body."""
+    call = task.call
+    headers = call.headers
+    if task.verified is not None and task.verified.kind is Kind.QUERY:
+        moved = {name: [text.encode("latin-1")] for name, text in call.headers_below(b"x-amz-").items()}
+        headers = {**moved, **headers}
+    return Payload.of(headers, task.verified, _content_length(call))
+
+
+def _content_length(call: Call) -> int | None:
+    if call.body is None:
+        return 0 if b"content-length" in call.headers else None
+    return call.body.length if isinstance(call.body.length, int) else None
+
+
+@implementer(IConsumer)
+@define(eq=False)
+class _Feeding:
+    """Gives a document to its reader as it arrives, so that no turn of the reactor is long."""
+
+    _reader: Reader
+
+    def registerProducer(self, producer: object, streaming: bool) -> None:
+        """Nobody is asked to pause: the reader is as fast as the network."""
+
+    def unregisterProducer(self) -> None:
+        """Nobody was registered."""
+
+    def write(self, data: bytes) -> None:
+        self._reader.feed(data)
+
+
+async def read_document(task: Task, reader: Reader) -> None:
+    """
+    Feed the whole body to `reader`, verified; its `finish` may be called afterwards.
+
+    :raises S3Error: it is too long, not what was declared, or not XML.
+    """
+    if task.call.body is None:
+        return
+    payload = payload_of(task)
+    if payload.length > reader.max_bytes:
+        raise S3Error("MaxMessageLengthExceeded", MaxMessageLengthBytes=reader.max_bytes)
+    body, _ = Incoming(task.call.body, payload).open(want_md5=False)
+    await body.startProducing(_Feeding(reader))
