@@ -6,7 +6,6 @@ from attrs import define
 from twisted.internet.interfaces import IConsumer
 from zope.interface import implementer
 
-from s3orchestrator.bodies.sources import BytesBody
 from s3orchestrator.objects.incoming import Incoming
 from s3orchestrator.protocol.call import Call
 from s3orchestrator.protocol.claims import Kind
@@ -29,7 +28,7 @@ def incoming(task: Task, max_object_size: int) -> Incoming:
     limit = min(MAX_PUT, max_object_size)
     if payload.length > limit:
         raise S3Error("EntityTooLarge", ProposedSize=payload.length, MaxSizeAllowed=limit)
-    return Incoming(call.body if call.body is not None else BytesBody(b""), payload)
+    return Incoming(call.body, payload)
 
 
 def payload_of(task: Task) -> Payload:
@@ -43,9 +42,8 @@ def payload_of(task: Task) -> Payload:
 
 
 def _content_length(call: Call) -> int | None:
-    if call.body is None:
-        return 0 if b"content-length" in call.headers else None
-    return call.body.length if isinstance(call.body.length, int) else None
+    """None both for a body that says itself where it ends, and for a request that says nothing of one."""
+    return call.body.length if b"content-length" in call.headers else None
 
 
 @implementer(IConsumer)
@@ -71,7 +69,8 @@ async def read_document(task: Task, reader: Reader) -> None:
 
     :raises S3Error: it is too long, not what was declared, or not XML.
     """
-    if task.call.body is None:
+    headers = task.call.headers
+    if b"content-length" not in headers and b"transfer-encoding" not in headers:
         return
     payload = payload_of(task)
     if payload.length > reader.max_bytes:
