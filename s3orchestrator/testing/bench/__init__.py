@@ -1,0 +1,1 @@
+"""What serving costs: `python -m s3orchestrator.testing.bench`, explained in docs/performance.rst."""

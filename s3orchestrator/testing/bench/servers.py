@@ -1,0 +1,177 @@
+"""The programs that a benchmark starts: the sink, nginx in front of it, and ourselves."""
+
+from __future__ import annotations
+
+import http.client
+import shutil
+import subprocess
+import sys
+import time
+from collections.abc import Sequence
+from contextlib import closing
+from pathlib import Path
+from socket import create_server
+from typing import Any
+
+import yaml
+from attrs import define, field
+
+BACKEND_BUCKET = "sink"
+BUCKETS = ("bench", "million")
+ACCESS_KEY_ID, SECRET = "benchkey", "benchsecret"
+
+_PATIENCE = 30.0  # seconds to start or to stop in
+
+# As one would set it up for large objects: connections kept on both sides, nothing spooled to
+# disk, uploads passed on as they arrive.
+_NGINX = """\
+daemon off;
+master_process off;
+pid {directory}/nginx.pid;
+error_log {directory}/nginx.log;
+events {{ worker_connections 1024; }}
+http {{
+    access_log off;
+    keepalive_requests 1000000000;
+    client_max_body_size 0;
+    client_body_temp_path {directory}/body;
+    proxy_temp_path {directory}/proxy;
+    fastcgi_temp_path {directory}/fastcgi;
+    scgi_temp_path {directory}/scgi;
+    uwsgi_temp_path {directory}/uwsgi;
+    upstream sink {{
+        server 127.0.0.1:{sink};
+        keepalive 64;
+        keepalive_requests 1000000000;
+    }}
+    server {{
+        listen 127.0.0.1:{port};
+        location / {{
+            proxy_pass http://sink;
+            proxy_http_version 1.1;
+            proxy_set_header Connection "";
+            proxy_set_header Host $http_host;
+            proxy_request_buffering off;
+            proxy_max_temp_file_size 0;
+        }}
+    }}
+}}
+"""
+
+
+class CannotStart(Exception):
+    """A program did not begin to serve."""
+
+
+@define(eq=False)
+class Server:
+    """A program that serves on `port`; its output is in the file `log`."""
+
+    command: Sequence[str]
+    port: int
+    log: Path
+    _process: subprocess.Popen[bytes] | None = field(init=False, default=None)
+
+    @property
+    def pid(self) -> int:
+        """The process's id, while it runs."""
+        assert self._process is not None
+        return self._process.pid
+
+    def start(self, ready: str = "/") -> Server:
+        """Start it, and return once it answers a GET of `ready` without a server error."""
+        with self.log.open("ab") as log:
+            self._process = subprocess.Popen(self.command, stdin=subprocess.DEVNULL, stdout=log, stderr=log)
+        until = time.monotonic() + _PATIENCE
+        while not self._answers(ready):
+            if time.monotonic() > until or self._process.poll() is not None:
+                self.stop()
+                raise CannotStart(f"{self.command[0]}: {self.log.read_text(errors='replace')[-4000:]}")
+            time.sleep(0.05)
+        return self
+
+    def stop(self) -> None:
+        """Ask it to end, and wait until it has."""
+        if self._process is None:
+            return
+        self._process.terminate()
+        try:
+            self._process.wait(_PATIENCE)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            self._process.wait()
+        self._process = None
+
+    def _answers(self, path: str) -> bool:
+        with closing(http.client.HTTPConnection("127.0.0.1", self.port, timeout=1.0)) as connection:
+            try:
+                connection.request("GET", path)
+                return connection.getresponse().status < 500
+            except OSError:
+                return False
+
+
+def free_port() -> int:
+    """Return a port of the loopback interface that nobody listens on."""
+    with closing(create_server(("127.0.0.1", 0))) as listening:
+        port: int = listening.getsockname()[1]
+        return port
+
+
+def sink(directory: Path) -> Server:
+    """The backend; not started."""
+    port = free_port()
+    command = [sys.executable, "-m", "s3orchestrator.testing.bench.sink", str(port)]
+    return Server(command, port, directory / "sink.log")
+
+
+def nginx(directory: Path, backend: Server) -> Server:
+    """`nginx proxy_pass` in one process; not started."""
+    port = free_port()
+    configuration = directory / "nginx.conf"
+    configuration.write_text(_NGINX.format(directory=directory, port=port, sink=backend.port))
+    program = shutil.which("nginx", path="/usr/sbin:/usr/bin:/usr/local/sbin:/usr/local/bin")
+    if program is None:
+        raise CannotStart("nginx is not installed: make prerequisites")
+    return Server([program, "-p", str(directory), "-c", str(configuration)], port, directory / "nginx.out")
+
+
+def orchestrator(directory: Path, backend: Server) -> Server:
+    """Ourselves, with the settings that a new user has; not started."""
+    port = free_port()
+    configuration = directory / "config.yaml"
+    configuration.write_text(yaml.safe_dump(_settings(directory, port, backend.port), sort_keys=False))
+    command = str(Path(sys.executable).with_name("s3orchestrator"))
+    return Server([command, "serve", "--config", str(configuration)], port, directory / "orchestrator.log")
+
+
+def ledger_path(directory: Path) -> Path:
+    """Where the orchestrator of that directory keeps its ledger."""
+    return directory / "ledger.db"
+
+
+def _settings(directory: Path, port: int, sink_port: int) -> dict[str, Any]:
+    return {
+        "server": {"listen_addr": f"127.0.0.1:{port}"},
+        "database": {"path": str(ledger_path(directory))},
+        "backends": [
+            {
+                "name": "sink",
+                "endpoint": f"http://127.0.0.1:{sink_port}",
+                "bucket": BACKEND_BUCKET,
+                "force_path_style": True,
+                "unsigned_payload": True,
+                "access_key_id": "sinkkey",
+                "secret_access_key": "sinksecret",
+                "quota_bytes": "1TB",
+            }
+        ],
+        "buckets": [{"name": name} for name in BUCKETS],
+        "users": [
+            {
+                "name": "bench",
+                "credentials": [{"access_key_id": ACCESS_KEY_ID, "secret_access_key": SECRET}],
+                "buckets": list(BUCKETS),
+            }
+        ],
+    }
