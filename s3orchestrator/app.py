@@ -8,15 +8,14 @@ constructor asks for.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from contextlib import suppress
 from random import Random
 from typing import Any
 
 from attrs import define, field
 from twisted.internet.defer import Deferred
-from twisted.internet.interfaces import IListeningPort
 
 from s3orchestrator.backends.building import backend_of
+from s3orchestrator.bodies.sockets import Port
 from s3orchestrator.concurrency import concurrently, deadline
 from s3orchestrator.config.sections import Config
 from s3orchestrator.domain.fleet import Fleet, Member
@@ -46,6 +45,7 @@ from s3orchestrator.store.versions import Versions
 from s3orchestrator.telemetry.logging import make_logger
 from s3orchestrator.web.admission import Admission, Pool
 from s3orchestrator.web.health import Health
+from s3orchestrator.web.limits import Limits
 from s3orchestrator.web.root import Root
 from s3orchestrator.web.s3.access import AccessControl, Credentials
 from s3orchestrator.web.s3.dispatch import dispatch_table
@@ -54,8 +54,8 @@ from s3orchestrator.web.s3.object import ObjectOperations
 from s3orchestrator.web.s3.patience import Patience
 from s3orchestrator.web.s3.resource import S3Resource
 from s3orchestrator.web.s3.service import BucketOperations
-from s3orchestrator.web.limits import Limits
 from s3orchestrator.web.site import StreamingSite, listen
+from s3orchestrator.web.tls import ServerTls
 
 SWEEP_EVERY = 60.0
 DRAIN_LIMIT = 30.0  # seconds that requests in flight have to finish once we are told to stop
@@ -156,7 +156,7 @@ class Orchestrator:
     _core: Core | None = field(default=None, init=False)
     _health: Health | None = field(default=None, init=False)
     _site: StreamingSite | None = field(default=None, init=False)
-    _port: IListeningPort | None = field(default=None, init=False)
+    _port: Port | None = field(default=None, init=False)
     _sweep: Periodic | None = field(default=None, init=False)
     _stopping: bool = field(default=False, init=False)
 
@@ -164,7 +164,7 @@ class Orchestrator:
     def endpoint(self) -> str:
         """The URL that clients use; once started."""
         assert self._port is not None
-        address = self._port.getHost()
+        address = self._port.getHost()  # type: ignore[no-untyped-call]
         host = "127.0.0.1" if address.host in ("0.0.0.0", "::") else address.host
         host = f"[{host}]" if ":" in host else host
         return f"{'https' if self.config.server.tls.enabled else 'http'}://{host}:{address.port}"
@@ -250,7 +250,12 @@ class Orchestrator:
             ),
             self.reactor,
         )
-        self._port = listen(self.reactor, server.listen.host, server.listen.port, self._site)
+        tls = None
+        if server.tls.enabled:
+            tls = ServerTls(
+                server.tls.cert_file, server.tls.key_file, server.tls.min_version, server.tls.client_ca_file
+            )
+        self._port = listen(self.reactor, server.listen.host, server.listen.port, self._site, tls)
 
     def _s3(self, core: Core) -> S3Resource:
         config, server = self.config, self.config.server
@@ -290,10 +295,9 @@ class Orchestrator:
         if self.config.server.shutdown_delay:
             await self._sleep(self.config.server.shutdown_delay)
         if self._port is not None:
-            await self._port.stopListening()
+            await self._port.stopListening()  # type: ignore[no-untyped-call]
         if self._site is not None:
-            with suppress(TimeoutError):
-                await deadline(DRAIN_LIMIT, self._site.retire(), self.reactor, TimeoutError)
+            await self._site.drain(DRAIN_LIMIT)
         if self._sweep is not None and self._sweep.running:
             await self._sweep.stopService()
         await self._close(self._core)

@@ -213,7 +213,7 @@ class IBackend(Interface):
         """All unfinished uploads whose names start with `prefix`."""
 
     async def list_versions(name: str) -> Sequence[tuple[str, bool]]:
-        """Version ids of exactly that name, with whether each is a delete marker; empty without versioning."""
+        """Version ids of exactly that name, and whether each is a delete marker; none without versioning."""
 
     async def probe(scratch: Sequence[str]) -> Traits:
         """
@@ -322,7 +322,7 @@ class IBlobs(Interface):
         """
 
     async def reserve_scratch(backend: str) -> Sequence[Blob]:
-        """Two pending blobs of no bucket for `IBackend.probe`: a simple name, and one with `//`, `..`, and a trailing `/`."""
+        """Two pending blobs of no bucket for `IBackend.probe`: a simple name, and an odd one."""
 
     async def abandon(blob: Blob, *, unclear: bool) -> Blob | None:
         """

@@ -48,7 +48,7 @@ class OrchestratorService(Service):
         from twisted.internet import reactor
 
         self.log.critical("cannot start: {error}", error=str(getattr(failure, "value", failure)))
-        reactor.callLater(0, reactor.stop)  # type: ignore[attr-defined]
+        reactor.callLater(0, reactor.stop)
 
     def stopService(self) -> Deferred[None] | None:
         """Stop in order; fires when everything is closed."""

@@ -54,9 +54,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 def run(arguments: list[str], stdout: TextIO, stderr: TextIO) -> int:
     """Run one command; returns its exit status."""
-    options = Options()
+    options = Options()  # type: ignore[no-untyped-call]
     try:
-        options.parseOptions(_modernised(arguments))
+        options.parseOptions(_modernised(arguments))  # type: ignore[no-untyped-call]
     except usage.UsageError as error:
         stderr.write(f"s3orchestrator: {error}\nTry: s3orchestrator --help\n")
         return 2

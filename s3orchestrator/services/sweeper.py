@@ -70,7 +70,7 @@ class Sweeper:
                 return
 
     async def _look_once_more(self, blob: Blob) -> None:
-        """Only a clear answer lets an unclear name go; what was found is removed, and the name rests again."""
+        """Only a clear answer lets an unclear name go; what is found is removed, and it rests again."""
         try:
             found_something = await self._remove_leftovers(self._backends[blob.backend], blob)
         except BackendError as error:
@@ -79,7 +79,7 @@ class Sweeper:
             return
         if found_something:
             self.log.warn(
-                "{backend}: {name} had come back, and was removed", backend=blob.backend, name=blob.name
+                "{backend}: {name} came late, and was removed", backend=blob.backend, name=blob.name
             )
             await self._blobs.rest_again(blob)
         else:

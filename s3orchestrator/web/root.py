@@ -31,8 +31,10 @@ class Root(Resource):
         """Let the one who is meant answer."""
         assert isinstance(request, Request)
         if request.path in HEALTH_PATHS and not self._is_virtual_hosted(request):
-            return self._health.render(request)
-        return self._s3.render(request)
+            answer: int | bytes = self._health.render(request)
+            return answer
+        answer = self._s3.render(request)
+        return answer
 
     def _is_virtual_hosted(self, request: Request) -> bool:
         host = request.header_map.get(b"host", [b""])[0].decode("latin-1")

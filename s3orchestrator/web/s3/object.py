@@ -25,6 +25,8 @@ from s3orchestrator.web.s3.response import Response, xml
 from s3orchestrator.web.s3.task import Task
 from s3orchestrator.web.s3.uploading import incoming
 
+_SHOWN_UNCHANGED = ("Cache-Control", "Expires")  # RFC 9110 section 15.4.5: what a cache keeps
+
 
 class NotModified(Exception):
     """The client has this version already."""
@@ -90,8 +92,9 @@ class ObjectOperations:
         if (source.bucket, source.key) == (task.bucket.name, task.key) and not replace:
             raise S3Error(
                 "InvalidRequest",
-                "This copy request is illegal because it is trying to copy an object to itself without changing"
-                " the object's metadata, storage class, website redirect location or encryption attributes.",
+                "This copy request is illegal because it is trying to copy an object to itself without"
+                " changing the object's metadata, storage class, website redirect location or encryption"
+                " attributes.",
             )
         condition = ReadCondition.of_copy_source(call)
 
@@ -179,12 +182,11 @@ def _range_of_part(version: Version, number: int) -> ByteRange | None:
 
 
 def _unchanged_headers(version: Version) -> dict[str, str]:
-    kept = {
-        name: version.metadata.headers[name]
-        for name in ("Cache-Control", "Expires")
-        if name in version.metadata.headers
-    }
-    return {"ETag": f'"{version.etag}"', "Last-Modified": http_date(version.modified_ms // 1000), **kept}
+    stored = version.metadata.headers
+    headers = {name: stored[name] for name in _SHOWN_UNCHANGED if name in stored}
+    headers["ETag"] = f'"{version.etag}"'
+    headers["Last-Modified"] = http_date(version.modified_ms // 1000)
+    return headers
 
 
 def _object_response(

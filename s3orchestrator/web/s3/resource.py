@@ -64,7 +64,7 @@ class S3Resource(Resource):
         clock: IReactorTime,
         patience: Patience,
     ) -> None:
-        super().__init__()
+        super().__init__()  # type: ignore[no-untyped-call]
         self._dispatch = dispatch
         self._access = access
         self._admission = admission

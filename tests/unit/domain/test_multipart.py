@@ -24,7 +24,8 @@ def digest(algorithm: str, data: bytes) -> Checksum:
 
 def parts_of(bodies: list[bytes], algorithm: str) -> list[Part]:
     return [
-        Part("u", number, 0, len(body), checksum=digest(algorithm, body)) for number, body in enumerate(bodies, 1)
+        Part("u", number, 0, len(body), checksum=digest(algorithm, body))
+        for number, body in enumerate(bodies, 1)
     ]
 
 

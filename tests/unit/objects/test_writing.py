@@ -80,9 +80,7 @@ class WritingTests(SynchronousTestCase):
             self.h.put("k", b"54321")
         self.h.expect(
             InsufficientStorage,
-            self.h.core.objects.writing.put(
-                self.h.bucket, "k", self.h.incoming(b"123456"), ObjectMetadata()
-            ),
+            self.h.core.objects.writing.put(self.h.bucket, "k", self.h.incoming(b"123456"), ObjectMetadata()),
         )
         self.assertEqual(self.h.get("k"), b"54321")
 
