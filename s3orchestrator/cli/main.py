@@ -46,6 +46,11 @@ Each command explains itself: s3orchestrator COMMAND --help."""
         ("help", None, _NoOptions, "Print this."),
     ]
 
+    def opt_version(self) -> None:
+        """Print the version and exit."""
+        sys.stdout.write(f"s3orchestrator {__version__}\n")
+        sys.exit(0)
+
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run one command and exit with its status: 2 for a command line that makes no sense."""

@@ -140,7 +140,12 @@ class S3Resource(Resource):
         else:
             refusal = error
         visit.error = refusal.code
-        document = error_document(refusal, resource=call.path.decode("latin-1"), request_id=call.request_id)
+        document = error_document(
+            refusal,
+            resource=call.path.decode("latin-1"),
+            request_id=call.request_id,
+            host_id=call.request_id,
+        )
         return Response(refusal.status, {"Content-Type": "application/xml", **refusal.headers}, document)
 
     def _headers(self, visit: _Visit) -> dict[str, str]:
