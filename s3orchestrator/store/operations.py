@@ -23,19 +23,19 @@ from s3orchestrator.interfaces import IDatabase, ITransaction
 T = TypeVar("T")
 
 
-class Lost(Enum):
+class Left(Enum):
     """What an operation may have left behind without anybody knowing."""
 
     RESERVATION = "pending blobs that no byte was sent for"
-    CLAIM = "doomed or resting blobs that nobody is working on"
+    CLAIM = "blobs claimed by nobody who knows"
     COMMIT = "a pending blob whose bytes are on its backend"
 
 
 @frozen
-class Loose:
-    """An end to tie up: `number` is the operation's, or the blob's id for a lost commit."""
+class LooseEnd:
+    """Something to tie up; `number` is the operation's, or of a lost commit the blob's id."""
 
-    kind: Lost
+    left: Left
     number: int
 
 
@@ -44,16 +44,12 @@ class Operations:
     """Numbers the operations of one owner, and remembers the loose ends."""
 
     owner: int
-    loose: list[Loose] = Factory(list)
+    loose_ends: list[LooseEnd] = Factory(list)
     _numbers: Iterator[int] = field(init=False, factory=lambda: count(1))
 
     def begin(self) -> int:
         """Return the number of a new operation."""
         return next(self._numbers)
-
-    def lose(self, kind: Lost, number: int) -> None:
-        """Note that nobody will hear what became of it."""
-        self.loose.append(Loose(kind, number))
 
 
 class ILedger(IDatabase):
@@ -63,16 +59,14 @@ class ILedger(IDatabase):
     operations: Operations = Attribute("those of this process")
 
 
-async def attempt(
-    ledger: ILedger, work: Callable[[ITransaction], Awaitable[T]], kind: Lost, number: int
-) -> T:
+async def attempt(ledger: ILedger, work: Callable[[ITransaction], Awaitable[T]], *left: LooseEnd) -> T:
     """
-    Run `work` in a transaction; if its result does not reach the caller, note a loose end.
+    Run `work` in a transaction; if its result does not reach the caller, note what may be left.
 
     A caller that leaves changes nothing: what it asked for may already be happening.
     """
     try:
         return await ledger.transact(work)
     except (CancelledError, TransactionUnclear):
-        ledger.operations.lose(kind, number)
+        ledger.operations.loose_ends.extend(left)
         raise

@@ -89,7 +89,7 @@ CREATE TABLE versions (
 
 CREATE UNIQUE INDEX versions_by_id ON versions (bucket_id, key, version_id);
 CREATE UNIQUE INDEX versions_latest ON versions (bucket_id, key) WHERE is_latest;
-CREATE INDEX versions_older ON versions (bucket_id, key, modified_ms) WHERE NOT is_latest;
+CREATE INDEX versions_older ON versions (bucket_id, key, modified_ms DESC) WHERE NOT is_latest;
 
 CREATE TABLE blobs (
     id               $identity,

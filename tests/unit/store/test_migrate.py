@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import sqlite3
+from collections.abc import Coroutine
+from typing import Any
 
 from attrs import evolve
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
-from s3orchestrator.errors import LedgerTooNew
+from s3orchestrator.errors import LedgerTooNew, StoreUnavailable
 from s3orchestrator.interfaces import ITransaction
 from s3orchestrator.store.migrate import Migration, level, migrate, migrations
 from s3orchestrator.store.sqlite import SqliteDatabase
@@ -30,11 +32,14 @@ class MigrateTests(SynchronousTestCase):
         self.successResultOf(self.database.close())
         return self.opened()
 
-    def apply(self, *steps: Migration) -> int:
+    def applying(self, *steps: Migration) -> Coroutine[Any, Any, int]:
         async def work(tx: ITransaction) -> int:
             return await migrate(tx, [*migrations(), *steps], now_ms=5, ledger_id="another")
 
-        return self.successResultOf(self.database.transact(work))
+        return self.database.transact(work)
+
+    def apply(self, *steps: Migration) -> int:
+        return self.successResultOf(self.applying(*steps))
 
     def rows(self, statement: str) -> list[tuple[object, ...]]:
         return [tuple(row) for row in self.successResultOf(self.database.query(statement))]
@@ -61,8 +66,7 @@ class MigrateTests(SynchronousTestCase):
         A step that fails half-way leaves no trace.
         """
         broken = evolve(SECOND, statements=(*SECOND.statements, "INSERT INTO nowhere VALUES (1)"))
-        with self.assertRaises(Exception):
-            self.apply(broken)
+        self.failureResultOf(self.applying(broken), StoreUnavailable)
         self.assertEqual(self.rows("SELECT name FROM sqlite_master WHERE name = 'second'"), [])
         self.assertEqual(self.rows("SELECT max(version) FROM schema_versions"), [(1,)])
 

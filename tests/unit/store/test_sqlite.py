@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from threading import Event, get_ident
 
-from twisted.internet import reactor
 from twisted.internet.defer import CancelledError, Deferred, gatherResults
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase, TestCase
@@ -161,6 +160,9 @@ class FileTests(SynchronousTestCase):
 
 class ThreadedTests(TestCase):
     def setUp(self) -> None:
+        from twisted.internet import reactor
+
+        self.reactor = reactor
         self.database = SqliteDatabase(self.mktemp(), reactor).open()
         self.addCleanup(lambda: start(self.database.close()))
         self.gate = Event()
@@ -256,7 +258,7 @@ class ThreadedTests(TestCase):
         closing = start(self.database.close())
         self.gate.set()
         await gatherResults([held, working, closing])
-        again = SqliteDatabase(self.database.path, reactor).open()
+        again = SqliteDatabase(self.database.path, self.reactor).open()
         self.assertEqual(len(await again.query(NAMES)), 1)
         await again.close()
 

@@ -1,0 +1,117 @@
+"""
+Counters that always equal the sums over the rows (L4), and the guards of limits.
+
+Only reserving and growing raise a guard, and only if there is room; whatever releases
+bytes lowers it. Moving bytes from one kind to another leaves it alone.
+"""
+
+from __future__ import annotations
+
+from enum import IntEnum
+
+from attrs import Factory, define
+
+from s3orchestrator.errors import InsufficientStorage
+from s3orchestrator.interfaces import ITransaction
+
+NO_BUCKET = 0  # what scratch objects are counted under
+
+TAKE_OF_BACKEND = """
+    UPDATE backend_guards SET taken = taken + :size
+     WHERE backend = :backend AND taken + :room <= bytes_limit
+"""
+TAKE_OF_BUCKET = """
+    UPDATE bucket_guards SET taken = taken + :size
+     WHERE bucket_id = :bucket_id AND taken + :room <= bytes_limit
+"""
+GIVE_TO_BACKEND = "UPDATE backend_guards SET taken = taken - :size WHERE backend = :backend"
+GIVE_TO_BUCKET = "UPDATE bucket_guards SET taken = taken - :size WHERE bucket_id = :bucket_id"
+
+COUNT = """
+    INSERT INTO byte_counts (backend, bucket_id, shard, live, reserved, orphan, objects, held)
+    VALUES (:backend, :bucket_id, 0, :live, :reserved, :orphan, :objects, :held)
+    ON CONFLICT (backend, bucket_id, shard) DO UPDATE
+       SET live = byte_counts.live + excluded.live,
+           reserved = byte_counts.reserved + excluded.reserved,
+           orphan = byte_counts.orphan + excluded.orphan,
+           objects = byte_counts.objects + excluded.objects,
+           held = byte_counts.held + excluded.held
+"""
+
+
+class Kind(IntEnum):
+    """What the bytes of a blob count as."""
+
+    LIVE = 0
+    RESERVED = 1
+    ORPHAN = 2
+    NOTHING = 3  # there is a row, and nothing on the backend
+    ABSENT = 4  # there is no row
+
+
+@define(eq=False)
+class Tally:
+    """Changes to the counters, gathered while a transaction works and written at its end."""
+
+    _changes: dict[tuple[str, int], list[int]] = Factory(dict)
+
+    def move(
+        self,
+        backend: str,
+        bucket_id: int | None,
+        before: Kind,
+        size_before: int,
+        after: Kind,
+        size_after: int,
+    ) -> None:
+        """Note that a blob of one kind and size has become one of another."""
+        change = self._changes.setdefault((backend, bucket_id or NO_BUCKET), [0, 0, 0, 0, 0])
+        if before < Kind.NOTHING:
+            change[before] -= size_before
+        if after < Kind.NOTHING:
+            change[after] += size_after
+        change[3] += (after is Kind.LIVE) - (before is Kind.LIVE)
+        change[4] += (after is not Kind.ABSENT) - (before is not Kind.ABSENT)
+
+    async def write(self, tx: ITransaction) -> None:
+        """Write the changes in the order of names, as late as the transaction can."""
+        for (backend, bucket_id), change in sorted(self._changes.items()):
+            live, reserved, orphan, objects, held = change
+            await tx.run(
+                COUNT,
+                backend=backend,
+                bucket_id=bucket_id,
+                live=live,
+                reserved=reserved,
+                orphan=orphan,
+                objects=objects,
+                held=held,
+            )
+            released = -(live + reserved + orphan)
+            if released > 0:
+                await tx.run(GIVE_TO_BACKEND, backend=backend, size=released)
+                await tx.run(GIVE_TO_BUCKET, bucket_id=bucket_id, size=released)
+
+
+async def take(
+    tx: ITransaction,
+    backend: str,
+    bucket_id: int,
+    size: int,
+    *,
+    limited: bool,
+    bucket_limited: bool,
+    room: int,
+) -> bool:
+    """
+    Raise the guards of a backend and its bucket by `size` if both have `room`; tell whether.
+
+    The flags say which of the two has a guard.
+
+    :raises InsufficientStorage: the bucket is full, so that other backends are of no use.
+    """
+    if limited and not await tx.run(TAKE_OF_BACKEND, backend=backend, size=size, room=room):
+        return False
+    if bucket_limited and not await tx.run(TAKE_OF_BUCKET, bucket_id=bucket_id, size=size, room=room):
+        raise InsufficientStorage(f"the bucket has no room for {room} bytes")
+    return True

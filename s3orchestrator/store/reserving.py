@@ -1,0 +1,165 @@
+"""A name and room for a blob, before its backend hears of it (L1, L2)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+from attrs import frozen
+
+from s3orchestrator.domain.naming import ENTROPY, ancestors, descendants, hashed_prefix, names_for, token
+from s3orchestrator.domain.records import Blob, BlobState, Bucket
+from s3orchestrator.errors import InsufficientStorage, NoSuchBucket
+from s3orchestrator.interfaces import ITransaction, Row, Traits
+from s3orchestrator.store.counting import Kind, Tally, take
+from s3orchestrator.store.operations import ILedger
+
+TraitsOf = Callable[[str], Traits | None]
+
+# Of a backend that was never reached we assume the least.
+UNKNOWN = Traits(exclusive=frozenset(), exact_names=False, md5_etags=False)
+
+HOLD_BUCKET = "$hold_bucket"
+HOLD_BACKEND = "$hold_backend"
+
+LOOK = """
+    SELECT EXISTS (SELECT 1 FROM buckets WHERE id = :bucket_id AND deleted_ms IS NULL) AS is_served,
+           EXISTS (SELECT 1 FROM bucket_guards WHERE bucket_id = :bucket_id) AS bucket_limited,
+           EXISTS (SELECT 1 FROM backend_guards WHERE backend = :backend) AS limited,
+           EXISTS (SELECT 1 FROM backends WHERE name = :backend AND is_draining) AS is_draining,
+           EXISTS (SELECT 1 FROM blobs WHERE backend = :backend AND name = :plain) AS is_taken
+"""
+
+NAMES_BELOW = "SELECT 1 FROM blobs WHERE backend = :backend AND name >= :lower AND name < :upper LIMIT 1"
+NAME = "SELECT 1 FROM blobs WHERE backend = :backend AND name = :name"
+
+INSERT = """
+    INSERT INTO blobs (backend, name, state, size, created_ms, bucket_id, key, is_plain,
+                       upload_id, multipart, owner, operation)
+    VALUES (:backend, :name, 'pending', :size, :now_ms, :bucket_id, :key, :is_plain,
+            :upload_id, :multipart, :owner, :operation)
+    RETURNING id
+"""
+
+
+@frozen
+class Wanted:
+    """
+    What a blob is to be reserved for.
+
+    `room` is how much must be free, `size` what is set aside; `upload_id` is of the upload
+    whose parts will make it grow.
+    """
+
+    bucket: Bucket
+    key: str
+    size: int
+    room: int
+    verb: str
+    avoid_plain: bool = False
+    upload_id: str | None = None
+
+
+@frozen
+class Reserving:
+    """Finds a backend and a name for what is wanted."""
+
+    _ledger: ILedger
+    _traits_of: TraitsOf
+    _random: Callable[[int], bytes]
+
+    def fresh_token(self) -> str:
+        """Return characters for a name that was never issued before."""
+        return token(self._ledger.now_ms(), self._random(ENTROPY))
+
+    async def reserve(
+        self, tx: ITransaction, wanted: Wanted, backends: Sequence[str], operation: int
+    ) -> Blob:
+        """
+        Insert a pending blob on the first of `backends` that has room.
+
+        :raises InsufficientStorage: none has.
+        :raises NoSuchBucket: the bucket has been deleted.
+        """
+        await tx.run(HOLD_BUCKET, bucket_id=wanted.bucket.id)
+        for backend in backends:
+            await tx.run(HOLD_BACKEND, backend=backend)
+            traits = self._traits_of(backend) or UNKNOWN
+            names = names_for(wanted.bucket.name, wanted.key, self.fresh_token(), exact=traits.exact_names)
+            look = await self._look(tx, wanted, backend, names.plain)
+            if look["is_draining"] or not await take(
+                tx,
+                backend,
+                wanted.bucket.id,
+                wanted.size,
+                limited=look["limited"],
+                bucket_limited=look["bucket_limited"],
+                room=wanted.room,
+            ):
+                continue
+            is_plain = (
+                names.plain is not None
+                and not wanted.avoid_plain
+                and not look["is_taken"]
+                and wanted.verb in traits.exclusive
+            )
+            name = names.plain if is_plain and names.plain is not None else names.other
+            if not traits.exact_names and await _is_in_the_way(tx, backend, name):
+                name = hashed_prefix(wanted.bucket.name, wanted.key) + self.fresh_token()
+                is_plain = False
+            return await self._insert(tx, wanted, backend, name, operation, is_plain=is_plain)
+        raise InsufficientStorage(f"no backend has room for {wanted.room} bytes")
+
+    async def _look(self, tx: ITransaction, wanted: Wanted, backend: str, plain: str | None) -> Row:
+        look = await tx.one(LOOK, bucket_id=wanted.bucket.id, backend=backend, plain=plain)
+        assert look is not None
+        if not look["is_served"]:
+            raise NoSuchBucket(wanted.bucket.name)
+        return look
+
+    async def _insert(
+        self, tx: ITransaction, wanted: Wanted, backend: str, name: str, operation: int, *, is_plain: bool
+    ) -> Blob:
+        now_ms = self._ledger.now_ms()
+        row = await tx.one(
+            INSERT,
+            backend=backend,
+            name=name,
+            size=wanted.size,
+            now_ms=now_ms,
+            bucket_id=wanted.bucket.id,
+            key=wanted.key,
+            is_plain=is_plain,
+            upload_id=wanted.upload_id,
+            multipart=wanted.upload_id is not None,
+            # An upload outlives the process that began it.
+            owner=self._ledger.operations.owner if wanted.upload_id is None else None,
+            operation=operation,
+        )
+        assert row is not None
+        tally = Tally()
+        tally.move(backend, wanted.bucket.id, Kind.ABSENT, 0, Kind.RESERVED, wanted.size)
+        await tally.write(tx)
+        return Blob(
+            id=row[0],
+            backend=backend,
+            name=name,
+            state=BlobState.PENDING,
+            size=wanted.size,
+            created_ms=now_ms,
+            bucket_id=wanted.bucket.id,
+            key=wanted.key,
+            plain=is_plain,
+            upload_id=wanted.upload_id,
+            multipart=wanted.upload_id is not None,
+        )
+
+
+async def _is_in_the_way(tx: ITransaction, backend: str, name: str) -> bool:
+    """Tell whether the name needs a folder where there is an object, or the other way round."""
+    lower, upper = descendants(name)
+    if await tx.one(NAMES_BELOW, backend=backend, lower=lower, upper=upper):
+        return True
+    for folder in ancestors(name):
+        if await tx.one(NAME, backend=backend, name=folder):
+            return True
+    return False

@@ -1,0 +1,192 @@
+"""What clients see: versions of keys, committed, found, listed and removed."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any
+
+from attrs import define, field, frozen
+from zope.interface import implementer
+
+from s3orchestrator.domain.records import (
+    Blob,
+    Bucket,
+    Committed,
+    ListedVersion,
+    NewVersion,
+    Removed,
+    Version,
+)
+from s3orchestrator.errors import NoSuchKey, NoSuchVersion
+from s3orchestrator.interfaces import ITransaction, IVersions, Stored
+from s3orchestrator.protocol.conditions import WriteCondition
+from s3orchestrator.store import pages
+from s3orchestrator.store.committing import HOLD_BUCKET, LOCK_KEY, Commit, commit
+from s3orchestrator.store.counting import Tally
+from s3orchestrator.store.dooming import Claim
+from s3orchestrator.store.operations import ILedger, Left, LooseEnd, attempt
+from s3orchestrator.store.removing import remove
+from s3orchestrator.store.rows import BLOB, VERSION, VERSION_WIDTH, blob_of, columns, version_of
+
+MAX_KEYS_PER_TRANSACTION = 100  # more would keep everybody else's writes waiting
+
+_FIND = f"""
+    SELECT {columns("v", VERSION)}, {columns("b", BLOB)}
+      FROM versions v LEFT JOIN blobs b ON b.version = v.id
+     WHERE v.bucket_id = :bucket_id AND v.key = :key
+"""
+FIND_LATEST = f"{_FIND} AND v.is_latest"
+FIND_VERSION = f"{_FIND} AND v.version_id = :version_id"
+
+TELL = """
+    INSERT INTO outbox (event, endpoint, payload, created_ms, due_ms)
+    VALUES (:event, :endpoint, :payload, :now_ms, :now_ms)
+"""
+
+
+Entry = tuple[str, str | None, WriteCondition | None]
+
+
+@frozen
+class Notice:
+    """One event for one subscriber."""
+
+    event: str
+    endpoint: str
+    payload: str
+
+
+@frozen
+class Change:
+    """What happened to a key: `committed` is the new version, None if `version_id` was removed."""
+
+    bucket: Bucket
+    key: str
+    version_id: str
+    committed: Version | None = None
+
+
+@implementer(IVersions)
+@define(eq=False)
+class Versions:
+    """
+    Versions in a ledger.
+
+    `notices_of` tells which events a change makes; they are written with it, so that they
+    exist exactly if the change does (L6). None while nobody has subscribed.
+    """
+
+    _ledger: ILedger
+    _notices_of: Callable[[Change], Iterable[Notice]] | None = field(default=None, kw_only=True)
+
+    async def find(self, bucket: Bucket, key: str, version_id: str | None = None) -> Version:
+        if version_id is None:
+            rows = await self._ledger.query(FIND_LATEST, bucket_id=bucket.id, key=key)
+            if not rows or rows[0][3]:
+                raise NoSuchKey(key)
+        else:
+            rows = await self._ledger.query(FIND_VERSION, bucket_id=bucket.id, key=key, version_id=version_id)
+            if not rows:
+                raise NoSuchVersion(f"{key} {version_id}")
+        return version_of(bucket.id, key, rows[0], _blobs_of(rows))
+
+    async def commit(
+        self,
+        bucket: Bucket,
+        blob: Blob,
+        stored: Stored,
+        version: NewVersion,
+        condition: WriteCondition | None = None,
+    ) -> Committed:
+        """
+        Make `version` current; see `IVersions`.
+
+        After any failure but `Conflict` and `TransactionUnclear` the blob is still pending:
+        its caller abandons it.
+        """
+        claim = Claim.by(self._ledger, "overwrite_displaced")
+
+        what = Commit(bucket, blob, stored, version, condition)
+
+        async def work(tx: ITransaction) -> Committed:
+            tally = Tally()
+            committed = await commit(tx, tally, what, claim)
+            current = committed.version
+            await self._tell(tx, Change(bucket, blob.key, current.version_id, current))
+            await tally.write(tx)
+            return committed
+
+        return await attempt(self._ledger, work, LooseEnd(Left.COMMIT, blob.id), claim.loose_end)
+
+    async def remove(
+        self,
+        bucket: Bucket,
+        key: str,
+        version_id: str | None = None,
+        condition: WriteCondition | None = None,
+    ) -> Removed:
+        removed = (await self._remove(bucket, [(key, version_id, condition)]))[0]
+        if removed.error is not None:
+            raise removed.error
+        return removed
+
+    async def remove_many(self, bucket: Bucket, entries: Sequence[Entry]) -> Sequence[Removed]:
+        removed: list[Removed] = []
+        for first in range(0, len(entries), MAX_KEYS_PER_TRANSACTION):
+            removed += await self._remove(bucket, entries[first : first + MAX_KEYS_PER_TRANSACTION])
+        return removed
+
+    async def page(
+        self, bucket: Bucket, lower: str, upper: str | None, limit: int, *, inclusive: bool
+    ) -> Sequence[ListedVersion]:
+        return await pages.latest(self._ledger, bucket.id, lower, upper, limit, inclusive=inclusive)
+
+    async def page_versions(
+        self,
+        bucket: Bucket,
+        lower: str,
+        upper: str | None,
+        limit: int,
+        *,
+        inclusive: bool,
+        after_version: str | None = None,
+    ) -> Sequence[ListedVersion]:
+        return await pages.versions(
+            self._ledger, bucket.id, lower, upper, limit, inclusive=inclusive, after_version=after_version
+        )
+
+    async def _remove(self, bucket: Bucket, entries: Sequence[Entry]) -> list[Removed]:
+        claim = Claim.by(self._ledger, "deleted")
+
+        async def work(tx: ITransaction) -> list[Removed]:
+            tally, removed = Tally(), []
+            await tx.run(HOLD_BUCKET, bucket_id=bucket.id)
+            for key in sorted({key for key, _, _ in entries}):
+                await tx.run(LOCK_KEY, bucket_id=bucket.id, key=key)
+            for key, version_id, condition in entries:
+                outcome = await remove(tx, tally, bucket, key, version_id, condition, claim)
+                if outcome.version_id is not None:
+                    await self._tell(tx, Change(bucket, key, outcome.version_id))
+                removed.append(outcome)
+            await tally.write(tx)
+            return removed
+
+        return await attempt(self._ledger, work, claim.loose_end)
+
+    async def _tell(self, tx: ITransaction, change: Change) -> None:
+        if self._notices_of is None:
+            return
+        now_ms = self._ledger.now_ms()
+        for notice in self._notices_of(change):
+            await tx.run(
+                TELL, event=notice.event, endpoint=notice.endpoint, payload=notice.payload, now_ms=now_ms
+            )
+
+
+def _blobs_of(rows: Sequence[Sequence[Any]]) -> tuple[Blob, ...]:
+    if rows[0][VERSION_WIDTH] is None:
+        return ()
+    blobs = [blob_of(row[VERSION_WIDTH:]) for row in rows]
+    if len(blobs) > 1:
+        blobs.sort(key=lambda blob: blob.id)
+    return tuple(blobs)

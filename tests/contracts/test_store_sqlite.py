@@ -1,0 +1,50 @@
+"""The contracts of the ledger, kept by SQLite: with its writer's thread, and without."""
+
+from __future__ import annotations
+
+from twisted.trial.unittest import TestCase
+
+from s3orchestrator.store.operations import ILedger
+from s3orchestrator.store.sqlite import IN_MEMORY, SqliteDatabase
+from tests.contracts.store_blobs import LifeContract, NamesContract, RoomContract
+from tests.contracts.store_kit import LedgerCase, TimedReactor
+
+
+class Inline(LedgerCase):
+    """In memory; everything happens in the caller's turn."""
+
+    def opened(self) -> ILedger:
+        return SqliteDatabase(IN_MEMORY, self.clock, threaded=False).open()
+
+
+class Threaded(LedgerCase):
+    """In a file, as a daemon uses it."""
+
+    def opened(self) -> ILedger:
+        from twisted.internet import reactor
+
+        return SqliteDatabase(self.mktemp(), TimedReactor(self.clock, reactor)).open()
+
+
+class InlineNames(Inline, NamesContract, TestCase):
+    """Names, inline."""
+
+
+class ThreadedNames(Threaded, NamesContract, TestCase):
+    """Names, with the thread."""
+
+
+class InlineRoom(Inline, RoomContract, TestCase):
+    """Room, inline."""
+
+
+class ThreadedRoom(Threaded, RoomContract, TestCase):
+    """Room, with the thread."""
+
+
+class InlineLife(Inline, LifeContract, TestCase):
+    """Life, inline."""
+
+
+class ThreadedLife(Threaded, LifeContract, TestCase):
+    """Life, with the thread."""
