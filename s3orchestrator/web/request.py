@@ -1,0 +1,286 @@
+"""
+A request, and the writing of its response.
+
+It is Twisted's `Request` for every resource that wants one, without what S3 never needs:
+spooling the body to a file, forms, cookies and headers parsed in advance.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+from twisted.internet.interfaces import IPushProducer
+from twisted.logger import Logger
+from twisted.python.failure import Failure
+from twisted.web import http, server
+from twisted.web.error import UnsupportedMethod
+from twisted.web.http_headers import Headers
+from twisted.web.iweb import IBodyProducer
+from twisted.web.resource import IResource
+from twisted.web.server import NOT_DONE_YET
+
+from s3orchestrator.protocol.documents import error_document
+from s3orchestrator.protocol.errors import S3Error
+from s3orchestrator.protocol.http1 import Head
+from s3orchestrator.web.request_ids import request_id
+
+if TYPE_CHECKING:
+    from s3orchestrator.web.channel import StreamingChannel
+    from s3orchestrator.web.site import StreamingSite
+
+NO_BODY_STATUS = frozenset({204, 304})
+
+HeaderList = Sequence[tuple[bytes, bytes]]
+
+
+class Request(server.Request):
+    """
+    One request, dispatched when its head is complete.
+
+    `path` and `query` are undecoded, `query` is empty if there is none. `header_map` has
+    lower-case names. `body` is an `IBodyProducer`, of which nothing has been asked yet.
+
+    Answer with `respond`; or with `start`, `write` and `finish` (and `registerProducer`,
+    since it is an `IConsumer`); or as any other Twisted resource does. `notifyFinish` fails
+    when the client leaves. Once it has, answering does nothing.
+    """
+
+    channel: StreamingChannel  # type: ignore[assignment]
+    site: StreamingSite
+    body: IBodyProducer
+    _log = Logger()
+
+    def __init__(self, channel: StreamingChannel, head: Head, body: IBodyProducer) -> None:
+        # Not Twisted's own __init__: it builds a dozen things that are seldom asked for.
+        self.channel = channel
+        self.site = channel.site
+        self.transport = channel.transport
+        self.client_address = channel.client_address
+        self.method = head.method
+        self.uri = head.target
+        self.path, _, self.query = head.target.partition(b"?")
+        self.header_map = head.headers
+        self.body = body
+        self.notifications = []
+        self.cookies = []
+        self._adapterCache: dict[str, Any] = {}  # Componentized's
+        self._may_chunk = head.is_current
+        self._head = b""  # composed, not sent
+        self._declared: int | None = None
+        self._is_bodiless = False
+
+    clientproto = b"HTTP/1.1"
+
+    @property
+    def client(self) -> Any:
+        return self.channel.getPeer()
+
+    @property
+    def host(self) -> Any:
+        return self.channel.getHost()
+
+    @cached_property
+    def requestHeaders(self) -> Headers:  # type: ignore[override]
+        return Headers(self.header_map)
+
+    @cached_property
+    def responseHeaders(self) -> Headers:  # type: ignore[override]
+        return Headers()
+
+    @cached_property
+    def args(self) -> dict[bytes, list[bytes]]:  # type: ignore[override]
+        return http.parse_qs(self.query, True) if self.query else {}
+
+    @cached_property
+    def received_cookies(self) -> dict[bytes, bytes]:  # type: ignore[override]
+        pairs = (
+            pair.strip().partition(b"=")
+            for line in self.header_map.get(b"cookie", ())
+            for pair in line.split(b";")
+        )
+        return {name: value for name, equals, value in pairs if equals}
+
+    # From the channel.
+
+    def process(self) -> None:
+        """Find the resource and let it answer."""
+        try:
+            self.render(self.site.getResourceFor(self))
+        except Exception:
+            self.processingFailed(Failure())
+
+    def render(self, resrc: IResource) -> None:
+        """Let `resrc` answer, now or later."""
+        try:
+            body = resrc.render(self)
+        except UnsupportedMethod as error:
+            self.respond(405, [(b"Allow", b", ".join(error.allowedMethods))])
+            return
+        if body != NOT_DONE_YET:
+            self.responseHeaders.setRawHeaders(b"Content-Length", [b"%d" % len(body)])
+            self.write(body)
+            self.finish()
+
+    def processingFailed(self, reason: Failure) -> None:
+        """Log what a resource let escape; the client learns no more than that it happened."""
+        self._log.failure("{request} failed", failure=reason, request=self)
+        if self.startedWriting and not self._head:
+            self.abort()
+            return
+        self.startedWriting = self.chunked = 0
+        self.unregisterProducer()
+        identity = request_id(self.header_map)
+        error = S3Error("InternalError")
+        self.respond(
+            error.status,
+            [(b"Content-Type", b"application/xml"), (b"x-amz-request-id", identity.encode())],
+            error_document(error, request_id=identity),
+        )
+
+    def connectionLost(self, reason: Failure) -> None:
+        """The client is gone: tell whoever asked to be told."""
+        self._disconnected = True
+        self.producer = None
+        notified, self.notifications = self.notifications, []
+        for waiting in notified:
+            waiting.errback(reason)
+
+    # Answering.
+
+    def respond(self, status: int, headers: HeaderList, body: bytes = b"") -> None:
+        """
+        Send a whole response in one piece, and finish.
+
+        `Content-Length` is added unless it is among `headers`. For HEAD, `body` is what would
+        have been sent, and is not; with neither, no length is told.
+        """
+        if self._is_over:
+            return
+        self._compose(status, headers, len(body) if body or self.method != b"HEAD" else None)
+        self.write(body)
+        self.finish()
+
+    def start(self, status: int, headers: HeaderList) -> None:
+        """
+        Begin a response whose body follows by `write`; the head leaves with its first bytes.
+
+        Without `Content-Length` among `headers` the body goes out in chunks.
+        """
+        if not self._is_over:
+            self._compose(status, headers, None)
+
+    def write(self, data: bytes) -> None:
+        """Send a part of the body."""
+        if self._is_over:
+            return
+        if not self.startedWriting:
+            self._compose_as_told()
+        if self._is_bodiless:
+            data = b""
+        elif data:
+            self.sentLength += len(data)
+            if self.chunked:
+                data = b"%x\r\n%b\r\n" % (len(data), data)
+            elif self._declared is not None and self.sentLength > self._declared:
+                self._cut("longer")
+                return
+        if self._head:
+            data, self._head = self._head + data, b""
+        if data:
+            self.channel.transport.write(data)
+
+    def finish(self) -> None:
+        """End the response; one that is shorter than announced ends the connection, and so looks cut off."""
+        if self._is_over:
+            return
+        if not self.startedWriting:
+            self._compose_as_told()
+        if self._declared is not None and self.sentLength != self._declared and not self._is_bodiless:
+            self._cut("shorter")
+            return
+        ending = self._head + (b"0\r\n\r\n" if self.chunked else b"")
+        if ending:
+            self.channel.transport.write(ending)
+        self._head = b""
+        self.finished = 1
+        if self.producer is not None:
+            self.unregisterProducer()
+        self.channel.request_done()
+        notified, self.notifications = self.notifications, []
+        for waiting in notified:
+            waiting.callback(None)
+
+    def abort(self) -> None:
+        """End the connection at once unless the response is complete: half must not pass for a whole."""
+        if not self._is_over:
+            self.channel.abort()
+
+    def registerProducer(self, producer: IPushProducer, streaming: bool) -> None:
+        """Let the client's pace be that of `producer`."""
+        if self._is_over:
+            producer.stopProducing()
+            return
+        super().registerProducer(producer, streaming)  # type: ignore[no-untyped-call]
+
+    def unregisterProducer(self) -> None:
+        """The producer has nothing more to give, or is not wanted any more."""
+        if self.producer is not None:
+            self.producer = None
+            self.channel.unregisterProducer()
+
+    @property
+    def _is_over(self) -> bool:
+        return bool(self.finished or self._disconnected)
+
+    def _compose(self, status: int, headers: HeaderList, length: int | None) -> None:
+        if self.startedWriting:
+            raise RuntimeError("a response begins only once")
+        self.startedWriting = 1
+        self.code = status
+        fields = b"".join([b"%s: %s\r\n" % header for header in headers])
+        if fields.count(b"\n") != len(headers) or fields.count(b"\r") != len(headers):
+            # Somebody repeats what a client said: it must not become headers of its own.
+            fields = b"".join(
+                [b"%s: %s\r\n" % (_one_line(name), _one_line(value)) for name, value in headers]
+            )
+        self._is_bodiless = self.method == b"HEAD" or status in NO_BODY_STATUS
+        self._declared = _declared_length(headers)
+        if self._declared is None and length is not None:
+            self._declared = length
+            if status not in NO_BODY_STATUS:
+                fields += b"Content-Length: %d\r\n" % length
+        if self._declared is None and self._may_chunk and not self._is_bodiless:
+            self.chunked = 1
+            fields += b"Transfer-Encoding: chunked\r\n"
+        if not self.channel.outlives_response():
+            fields += b"Connection: close\r\n"
+        self._head = self.site.status_line(status) + fields + b"\r\n"
+
+    def _compose_as_told(self) -> None:
+        """Begin a response that was described Twisted's way: `setResponseCode`, `setHeader`."""
+        headers = [
+            (name, value) for name, values in self.responseHeaders.getAllRawHeaders() for value in values
+        ]
+        headers += [(b"Set-Cookie", cookie) for cookie in self.cookies]
+        self._compose(self.code, headers, None)
+
+    def _cut(self, difference: str) -> None:
+        self._log.error(
+            "{request}: the response is {difference} than announced",
+            request=repr(self),
+            difference=difference,
+        )
+        self.abort()
+
+
+def _declared_length(headers: HeaderList) -> int | None:
+    for name, value in headers:
+        if len(name) == 14 and name.lower() == b"content-length":
+            return int(value)
+    return None
+
+
+def _one_line(text: bytes) -> bytes:
+    return text.replace(b"\r", b" ").replace(b"\n", b" ")

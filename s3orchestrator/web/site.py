@@ -1,0 +1,121 @@
+"""The listening side: what all connections of one server share."""
+
+from __future__ import annotations
+
+from typing import Any
+from urllib.parse import unquote_to_bytes
+
+from twisted.internet.defer import Deferred
+from twisted.internet.interfaces import IAddress
+from twisted.protocols.tls import TLSMemoryBIOFactory
+from twisted.web import http, server
+from twisted.web.resource import IResource, Resource
+
+from s3orchestrator.bodies.sockets import Port, listen_tcp
+from s3orchestrator.web.channel import StreamingChannel
+from s3orchestrator.web.limits import Limits
+from s3orchestrator.web.request import Request
+
+
+class StreamingSite(server.Site):
+    """
+    Serves a resource through `StreamingChannel`.
+
+    There is no access log here: whoever answers audits, and knows more.
+    """
+
+    resource: Resource
+
+    def __init__(self, resource: IResource, limits: Limits, reactor: Any) -> None:
+        super().__init__(resource, reactor=reactor)  # type: ignore[no-untyped-call]
+        self.limits = limits
+        self.clock = reactor
+        self.connections: set[StreamingChannel] = set()
+        self.is_retiring = False
+        self._drained: Deferred[None] | None = None
+        self._second = 0
+        self._lines: dict[int, bytes] = {}
+
+    def buildProtocol(self, addr: IAddress | None) -> StreamingChannel:  # type: ignore[override]
+        return StreamingChannel(self)
+
+    def getResourceFor(self, request: Request) -> IResource:
+        """Find who answers; S3's paths are not taken apart for it."""
+        if self.resource.isLeaf:
+            return self.resource
+        request.prepath = []
+        request.postpath = [unquote_to_bytes(part) for part in request.path[1:].split(b"/")]
+        return super().getResourceFor(request)  # type: ignore[no-untyped-call,no-any-return]
+
+    def status_line(self, status: int) -> bytes:
+        """Return the beginning of a response: status line, `Server` and `Date`, with its last line break."""
+        now = int(self.clock.seconds())
+        if now != self._second:
+            self._second = now
+            self._lines.clear()
+        line = self._lines.get(status)
+        if line is None:
+            line = self._lines[status] = b"HTTP/1.1 %d %b\r\nServer: s3orchestrator\r\nDate: %b\r\n" % (
+                status,
+                http.RESPONSES.get(status, b"Unknown"),
+                http.datetimeToString(now),
+            )
+        return line
+
+    async def drain(self, limit: float) -> None:
+        """
+        Close connections as they fall idle, and after `limit` seconds all others too.
+
+        The caller has stopped listening. Returns when no connection is left.
+        """
+        self.is_retiring = True
+        for channel in list(self.connections):
+            channel.retire()
+        if not self.connections:
+            return
+        self._drained = drained = Deferred[None]()
+        timer = self.clock.callLater(limit, self._abort_all)
+        try:
+            await drained
+        finally:
+            if timer.active():
+                timer.cancel()
+
+    def _abort_all(self) -> None:
+        for channel in list(self.connections):
+            channel.abort()
+
+    def forget(self, channel: StreamingChannel) -> None:
+        """A connection is lost; for the connection."""
+        self.connections.discard(channel)
+        if self._drained is not None and not self.connections:
+            drained, self._drained = self._drained, None
+            drained.callback(None)
+
+    # What Twisted's access log needs; it would cost a formatted line per request even with nobody to read it.
+
+    def log(self, request: http.Request) -> None:
+        """Say nothing."""
+
+    def startFactory(self) -> None:
+        """Open no log."""
+
+    def stopFactory(self) -> None:
+        """Close none."""
+
+    def acceptableProtocols(self) -> list[bytes]:
+        """HTTP/2 has a channel of its own, which is not ours."""
+        return [b"http/1.1"]
+
+
+def listen(reactor: Any, host: str, port: int, site: StreamingSite, tls: Any = None) -> Port:
+    """
+    Serve `site` on `host` (an address, or empty for all of IPv4) and `port` (0: any free one).
+
+    `tls` is an `IOpenSSLServerConnectionCreator`, None for plain HTTP.
+
+    :raises CannotListenError: the port is taken, or the address is not ours.
+    """
+    if tls is None:
+        return listen_tcp(reactor, host, port, site)
+    return listen_tcp(reactor, host, port, TLSMemoryBIOFactory(tls, False, site, clock=reactor))

@@ -1,0 +1,32 @@
+"""Ids of requests."""
+
+from __future__ import annotations
+
+from hypothesis import given
+from hypothesis import strategies as st
+from twisted.trial.unittest import SynchronousTestCase
+
+from s3orchestrator.web.request_ids import request_id
+
+
+class RequestIdTests(SynchronousTestCase):
+    def test_new(self) -> None:
+        """Without an id of the client there is a new one each time: 16 upper-case hexadecimal digits."""
+        ids = {request_id({}) for _ in range(100)}
+        self.assertEqual(len(ids), 100)
+        for new in ids:
+            self.assertRegex(new, r"\A[0-9A-F]{16}\Z")
+
+    def test_from_the_client(self) -> None:
+        """A client's own id is adopted as it is."""
+        for theirs in (b"a", b"0123456789abcdefABCDEF", b"f" * 64):
+            self.assertEqual(request_id({b"x-request-id": [theirs]}), theirs.decode())
+
+    @given(st.one_of(st.binary(), st.sampled_from([b"", b"g", b"f" * 65, b"ab\n", b"a b"])))
+    def test_harmless(self, theirs: bytes) -> None:
+        """Whatever the client says, the id has nothing in it that a log line or a document would mind."""
+        self.assertRegex(request_id({b"x-request-id": [theirs]}), r"\A[0-9A-Fa-f]{1,64}\Z")
+
+    def test_two(self) -> None:
+        """Two ids are none."""
+        self.assertEqual(len(request_id({b"x-request-id": [b"a", b"b"]})), 16)
