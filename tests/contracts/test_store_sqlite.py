@@ -8,6 +8,18 @@ from s3orchestrator.store.operations import ILedger
 from s3orchestrator.store.sqlite import IN_MEMORY, SqliteDatabase
 from tests.contracts.store_blobs import LifeContract, NamesContract, RoomContract
 from tests.contracts.store_kit import LedgerCase, TimedReactor
+from tests.contracts.store_uploads import (
+    AbortContract,
+    CompleteContract,
+    PartsContract,
+    UploadsListingContract,
+)
+from tests.contracts.store_versions import (
+    BucketsContract,
+    CommitContract,
+    ListingContract,
+    OutboxContract,
+)
 
 
 class Inline(LedgerCase):
@@ -27,24 +39,88 @@ class Threaded(LedgerCase):
 
 
 class InlineNames(Inline, NamesContract, TestCase):
-    """Names, inline."""
+    """Names inline."""
 
 
 class ThreadedNames(Threaded, NamesContract, TestCase):
-    """Names, with the thread."""
+    """Names with the thread."""
 
 
 class InlineRoom(Inline, RoomContract, TestCase):
-    """Room, inline."""
+    """Room inline."""
 
 
 class ThreadedRoom(Threaded, RoomContract, TestCase):
-    """Room, with the thread."""
+    """Room with the thread."""
 
 
 class InlineLife(Inline, LifeContract, TestCase):
-    """Life, inline."""
+    """Life inline."""
 
 
 class ThreadedLife(Threaded, LifeContract, TestCase):
-    """Life, with the thread."""
+    """Life with the thread."""
+
+
+class InlineCommit(Inline, CommitContract, TestCase):
+    """Commit inline."""
+
+
+class ThreadedCommit(Threaded, CommitContract, TestCase):
+    """Commit with the thread."""
+
+
+class InlineListing(Inline, ListingContract, TestCase):
+    """Listing inline."""
+
+
+class ThreadedListing(Threaded, ListingContract, TestCase):
+    """Listing with the thread."""
+
+
+class InlineOutbox(Inline, OutboxContract, TestCase):
+    """Outbox inline."""
+
+
+class ThreadedOutbox(Threaded, OutboxContract, TestCase):
+    """Outbox with the thread."""
+
+
+class InlineBuckets(Inline, BucketsContract, TestCase):
+    """Buckets inline."""
+
+
+class ThreadedBuckets(Threaded, BucketsContract, TestCase):
+    """Buckets with the thread."""
+
+
+class InlineParts(Inline, PartsContract, TestCase):
+    """Parts inline."""
+
+
+class ThreadedParts(Threaded, PartsContract, TestCase):
+    """Parts with the thread."""
+
+
+class InlineAbort(Inline, AbortContract, TestCase):
+    """Abort inline."""
+
+
+class ThreadedAbort(Threaded, AbortContract, TestCase):
+    """Abort with the thread."""
+
+
+class InlineComplete(Inline, CompleteContract, TestCase):
+    """Complete inline."""
+
+
+class ThreadedComplete(Threaded, CompleteContract, TestCase):
+    """Complete with the thread."""
+
+
+class InlineUploadsListing(Inline, UploadsListingContract, TestCase):
+    """UploadsListing inline."""
+
+
+class ThreadedUploadsListing(Threaded, UploadsListingContract, TestCase):
+    """UploadsListing with the thread."""
