@@ -1,0 +1,175 @@
+"""TLS by real handshakes."""
+
+from __future__ import annotations
+
+import shutil
+import socket
+import ssl
+from pathlib import Path
+from typing import Any
+
+from OpenSSL import SSL
+from twisted.internet.defer import Deferred
+from twisted.internet.threads import deferToThread
+from twisted.trial.unittest import TestCase
+
+from s3orchestrator.web.limits import Limits
+from s3orchestrator.web.site import StreamingSite, listen
+from s3orchestrator.web.tls import ServerTls, TlsError
+from tests.unit.web.certificates import Authority
+from tests.unit.web.serving import Answers, path_as_body
+
+REQUEST = b"GET /hello HTTP/1.1\r\nHost: h\r\n\r\n"
+
+
+class TlsTests(TestCase):
+    timeout = 30.0
+
+    def setUp(self) -> None:
+        from twisted.internet import reactor
+
+        self.reactor: Any = reactor
+        self.directory = Path(self.mktemp())
+        self.directory.mkdir()
+        self.authority = Authority()
+        self.ca_file = self.authority.write(self.directory / "ca.pem")
+        self.cert_file, self.key_file = self.authority.issue("first", self.directory)
+
+    def serve(self, tls: ServerTls) -> None:
+        site = StreamingSite(Answers(path_as_body), Limits(), self.reactor)
+        port = listen(self.reactor, "127.0.0.1", 0, site, tls)
+        self.addCleanup(lambda: Deferred.fromCoroutine(site.drain(1)))
+        self.addCleanup(port.stopListening)
+        self.port = port.getHost().port
+
+    def client(self) -> ssl.SSLContext:
+        return ssl.create_default_context(cafile=self.ca_file)
+
+    async def connect(self, context: ssl.SSLContext | None = None) -> ssl.SSLSocket:
+        connection: ssl.SSLSocket = await deferToThread(_connected, context or self.client(), self.port)
+        self.addCleanup(connection.close)
+        return connection
+
+    async def ask(self, connection: ssl.SSLSocket) -> bytes:
+        answer: bytes = await deferToThread(_asked, connection)
+        return answer
+
+    async def test_serves(self) -> None:
+        """A client that trusts our authority is served, and told that HTTP/1.1 is spoken."""
+        self.serve(ServerTls(self.cert_file, self.key_file))
+        context = self.client()
+        context.set_alpn_protocols(["h2", "http/1.1"])
+        connection = await self.connect(context)
+        self.assertEqual(connection.selected_alpn_protocol(), "http/1.1")
+        self.assertTrue((await self.ask(connection)).endswith(b"/hello"))
+        self.assertTrue((await self.ask(connection)).endswith(b"/hello"))
+
+    async def test_request_is_secure(self) -> None:
+        """A resource can tell that a request came through TLS."""
+        answers = Answers(path_as_body)
+        site = StreamingSite(answers, Limits(), self.reactor)
+        port = listen(self.reactor, "127.0.0.1", 0, site, ServerTls(self.cert_file, self.key_file))
+        self.port = port.getHost().port
+        connection = await self.connect()
+        await self.ask(connection)
+        self.assertTrue(answers.requests[0].isSecure())
+        self.assertEqual(answers.requests[0].client_address, "127.0.0.1")
+        connection.close()
+        await port.stopListening()
+        await site.drain(1)
+
+    async def test_reload(self) -> None:
+        """After a reload new connections see the new certificate, and old ones live on."""
+        tls = ServerTls(self.cert_file, self.key_file)
+        self.serve(tls)
+        before = await self.connect()
+        self.assertEqual(_name(before), "first")
+        cert_file, key_file = self.authority.issue("second", self.directory)
+        shutil.copy(cert_file, self.cert_file)
+        shutil.copy(key_file, self.key_file)
+        tls.reload()
+        after = await self.connect()
+        self.assertEqual(_name(after), "second")
+        self.assertTrue((await self.ask(before)).endswith(b"/hello"))
+        self.assertTrue((await self.ask(after)).endswith(b"/hello"))
+
+    async def test_failed_reload(self) -> None:
+        """Files that do not fit are refused, and the old certificate stays."""
+        tls = ServerTls(self.cert_file, self.key_file)
+        self.serve(tls)
+        cert_file, _ = self.authority.issue("second", self.directory)
+        shutil.copy(cert_file, self.cert_file)
+        self.assertRaises(TlsError, tls.reload)
+        Path(self.cert_file).write_text("no certificate")
+        self.assertRaises(TlsError, tls.reload)
+        Path(self.cert_file).unlink()
+        self.assertRaises(TlsError, tls.reload)
+        self.assertEqual(_name(await self.connect()), "first")
+
+    async def test_minimum_version(self) -> None:
+        """With 1.3 as the minimum a client of 1.2 is refused; with 1.2 it is not."""
+        old = self.client()
+        old.maximum_version = ssl.TLSVersion.TLSv1_2
+        self.serve(ServerTls(self.cert_file, self.key_file, "1.3"))
+        self.assertEqual((await self.connect()).version(), "TLSv1.3")
+        with self.assertRaises(ssl.SSLError):
+            await self.connect(old)
+        self.serve(ServerTls(self.cert_file, self.key_file, "1.2"))
+        self.assertEqual((await self.connect(old)).version(), "TLSv1.2")
+
+    async def test_client_authority(self) -> None:
+        """Where clients must show a certificate, one of that authority's is served and no other."""
+        theirs = Authority("theirs")
+        ca_file = theirs.write(self.directory / "theirs.pem")
+        self.serve(ServerTls(self.cert_file, self.key_file, client_ca_file=ca_file))
+
+        known = self.client()
+        known.load_cert_chain(*theirs.issue("known", self.directory))
+        self.assertTrue((await self.ask(await self.connect(known))).endswith(b"/hello"))
+
+        stranger = self.client()
+        stranger.load_cert_chain(*self.authority.issue("stranger", self.directory))
+        for context in (stranger, self.client()):
+            with self.assertRaises((ssl.SSLError, ConnectionError)):
+                # With TLS 1.3 the client learns it when it reads.
+                await self.ask(await self.connect(context))
+
+    def test_files_that_are_not(self) -> None:
+        """A file that is missing or something else is named."""
+        for arguments in (
+            ("missing.pem", self.key_file),
+            (self.cert_file, "missing.pem"),
+            (self.cert_file, self.cert_file),
+            (self.key_file, self.key_file),
+            (self.cert_file, self.key_file, "1.2", "missing.pem"),
+        ):
+            error = self.assertRaises(TlsError, ServerTls, *arguments)
+            self.assertIn(".", str(error).split(":")[0])
+
+    def test_contexts_are_frozen(self) -> None:
+        """A context that has served a connection cannot be changed: why a reload builds a new one."""
+        tls = ServerTls(self.cert_file, self.key_file)
+        context = tls._context
+        SSL.Connection(context)
+        self.assertRaises(ValueError, context.set_options, SSL.OP_NO_TLSv1_2)
+
+
+def _connected(context: ssl.SSLContext, port: int) -> ssl.SSLSocket:
+    plain = socket.create_connection(("127.0.0.1", port), timeout=10)
+    return context.wrap_socket(plain, server_hostname="127.0.0.1")
+
+
+def _asked(connection: ssl.SSLSocket) -> bytes:
+    connection.sendall(REQUEST)
+    answer = b""
+    while not answer.endswith(b"\r\n\r\n/hello"):
+        data = connection.recv(1000)
+        if not data:
+            raise ConnectionError("ended")
+        answer += data
+    return answer
+
+
+def _name(connection: ssl.SSLSocket) -> str:
+    subject: Any = connection.getpeercert()
+    return str(subject["subject"][0][0][1])
