@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from typing import Any
 from urllib.parse import unquote_to_bytes
@@ -11,6 +12,8 @@ from attrs import define, field
 from s3orchestrator.protocol.encoding import has_bad_escape
 from s3orchestrator.protocol.errors import S3Error
 
+# What the name of a header is made of (RFC 9110, 5.6.2).
+_TOKEN = re.compile(rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")
 # Never moved from a header into a presigned URL: they are the signature.
 _SIGNING = frozenset(
     {
@@ -139,7 +142,7 @@ def _hoisted(query: bytes) -> dict[bytes, str]:
         name = _decoded(name).lower()
         if name.startswith(b"x-amz-") and name not in _SIGNING:
             decoded = _decoded(value)
-            if b"\r" in decoded or b"\n" in decoded:
+            if not _TOKEN.fullmatch(name) or b"\r" in decoded or b"\n" in decoded:
                 # Legal in a query, but it would split the header it is going to be.
                 raise S3Error("InvalidArgument", ArgumentName=name.decode("latin-1"))
             found.setdefault(name, decoded.strip(b" \t").decode("latin-1"))

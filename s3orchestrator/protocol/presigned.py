@@ -38,7 +38,6 @@ _NEEDED = (
     b"X-Amz-SignedHeaders",
     b"X-Amz-Signature",
 )
-_NOT_HEADERS = frozenset(name.lower() for name in _NEEDED)
 
 
 def is_presigned(query: bytes) -> bool:
@@ -140,25 +139,6 @@ def _payload_hash(request: Signed, parameters: Mapping[bytes, bytes]) -> tuple[b
     if in_query is None or in_query == in_header:
         return in_header, b"x-amz-content-sha256"
     return in_query, None
-
-
-def hoisted(query: bytes) -> dict[bytes, list[bytes]]:
-    """
-    Return the headers that whoever presigned moved into `query`; a header that was sent goes first.
-
-    :raises S3Error: `InvalidArgument`: a value would split the header.
-    """
-    found: dict[bytes, list[bytes]] = {}
-    for pair in query.split(b"&"):
-        name, _, value = pair.partition(b"=")
-        name = _decoded(name).lower()
-        if not name.startswith(b"x-amz-") or name in _NOT_HEADERS:
-            continue
-        decoded = _decoded(value).strip(b" \t")
-        if b"\r" in decoded or b"\n" in decoded:
-            raise S3Error("InvalidArgument", ArgumentName=name.decode("latin-1"))
-        found.setdefault(name, [decoded])
-    return found
 
 
 def presign(

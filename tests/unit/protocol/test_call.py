@@ -93,6 +93,15 @@ class HeaderTests(SynchronousTestCase):
         error = self.assertRaises(S3Error, request.header, b"x-amz-meta-a")
         self.assertEqual(error.code, "InvalidArgument")
 
+    def test_moved_names_are_names(self) -> None:
+        """
+        What a query calls a header must be the name of one.
+        """
+        for name in ("a%0D%0ASet-Cookie", "a%20b", "a:b", "%C3%A9", "a%22"):
+            request = call(f"PUT /b/k?{SIGNED}&x-amz-meta-{name}=1")
+            error = self.assertRaises(S3Error, request.headers_below, b"x-amz-meta-")
+            self.assertEqual(error.code, "InvalidArgument")
+
     def test_secrets_are_not_shown(self) -> None:
         """
         A call in a log or traceback shows neither its query nor its headers.

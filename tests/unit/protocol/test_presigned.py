@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
 from s3orchestrator.protocol.errors import S3Error
-from s3orchestrator.protocol.presigned import hoisted, presign
+from s3orchestrator.protocol.presigned import presign
 from s3orchestrator.protocol.sigv4 import parse
 from tests.unit.protocol.signing import ACCESS_KEY, NOW, REGION, SECRET, Botocore, Request, request, verified
 
@@ -195,20 +195,3 @@ class ParsingTests(SynchronousTestCase):
         error = self.assertRaises(S3Error, parse, example(b"AWSAccessKeyId=a&Expires=1&Signature=b"))
         self.assertEqual(error.code, "InvalidRequest")
         self.assertIn("Please use AWS4-HMAC-SHA256", str(error.message))
-
-
-class HoistedTests(SynchronousTestCase):
-    """Headers that went into the query."""
-
-    def test_headers(self) -> None:
-        """Whatever begins like one is one, but for the signature itself."""
-        query = EXAMPLE + b"&x-amz-meta-a=b+c%20d&X-Amz-Acl=private&x-id=PutObject&X-Amz-Security-Token=t"
-        self.assertEqual(
-            hoisted(query),
-            {b"x-amz-meta-a": [b"b c d"], b"x-amz-acl": [b"private"], b"x-amz-security-token": [b"t"]},
-        )
-
-    def test_no_new_lines(self) -> None:
-        """A value may not become two headers."""
-        error = self.assertRaises(S3Error, hoisted, b"x-amz-meta-a=b%0d%0ax-amz-acl:public-read")
-        self.assertEqual((error.code, error.details), ("InvalidArgument", {"ArgumentName": "x-amz-meta-a"}))
