@@ -12,6 +12,7 @@ import os
 import stat
 from collections.abc import Iterator
 from contextlib import suppress
+from typing import NamedTuple
 
 from attrs import frozen
 
@@ -40,9 +41,8 @@ class _Wanted:
         return start > self.after or self.after.startswith(start)
 
 
-@frozen
-class _Found:
-    """An entry by which to sort; whether it is one of ours is seen when its turn comes."""
+class _Found(NamedTuple):
+    """An entry, to be sorted: a tuple, for there may be very many. Whether it is ours is seen in its turn."""
 
     name: bytes
     raw: bytes
@@ -102,7 +102,7 @@ def _sorted_entries(
                         found.append(one)
         finally:
             os.close(fd)
-    found.sort(key=lambda one: one.name)
+    found.sort()
     return ((one, directory, start) for one in found)
 
 
