@@ -8,6 +8,9 @@ moving body costs per read, not per byte.
 
 from __future__ import annotations
 
+import sys
+from fcntl import ioctl
+from termios import TIOCOUTQ
 from typing import Any
 
 from twisted.internet import main, tcp
@@ -31,20 +34,32 @@ class Connection(tcp.Connection):
     drains: wrap it.
 
     `read_size` may be changed at any time; it is the most that one `dataReceived` brings.
-    `waiting_since` is when the peer last took something, and means nothing unless
-    `is_waiting`.
     """
 
     bufferSize = MOVED_AT_ONCE
     SEND_LIMIT = MOVED_AT_ONCE
     read_size = MOVED_AT_ONCE
-    waiting_since = 0.0
+    _taken_at = 0.0
+    _unsent = 0
     reactor: Any  # Twisted promises less of it than it needs
 
     @property
     def is_waiting(self) -> bool:
         """Whether there are bytes that the peer has not made room for."""
         return bool(self._tempDataBuffer or self.dataBuffer)
+
+    def waiting_since(self) -> float:
+        """
+        Return when the peer was last seen to take something, while `is_waiting`.
+
+        The kernel holds megabytes and asks for more when a third of them is gone, which a slow
+        peer may need minutes for. So each call also looks how much is still held.
+        """
+        unsent = int.from_bytes(ioctl(self.fileno(), TIOCOUTQ, b"\0\0\0\0"), sys.byteorder)
+        if unsent != self._unsent:
+            self._unsent = unsent
+            self._taken_at = self.reactor.seconds()
+        return self._taken_at
 
     def write(self, data: bytes) -> None:
         """Send what the kernel takes now, and keep the rest."""
@@ -69,7 +84,7 @@ class Connection(tcp.Connection):
                 return
             if sent:
                 data = data[sent:]
-            self.waiting_since = self.reactor.seconds()
+            self._taken_at = self.reactor.seconds()
         super().write(data)  # type: ignore[no-untyped-call]
 
     def writeSequence(self, iovec: Any) -> None:
@@ -80,7 +95,7 @@ class Connection(tcp.Connection):
         """Send from the buffer, and note when that moved something."""
         sent = super().writeSomeData(data)
         if isinstance(sent, int) and sent > 0:
-            self.waiting_since = self.reactor.seconds()
+            self._taken_at = self.reactor.seconds()
         return sent
 
     def doRead(self) -> Any:

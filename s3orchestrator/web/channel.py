@@ -379,7 +379,7 @@ class StreamingChannel(Protocol):
         """Return what the client is taking its time for, if it is the client."""
         limits, body = self._limits, self._body
         if self._socket is not None and self._socket.is_waiting:
-            return Patience(limits.write_timeout, self._socket.waiting_since, self.transport.abortConnection)
+            return Patience(limits.write_timeout, self._socket.waiting_since(), self.transport.abortConnection)
         if self._is_closing:
             return Patience(0.0, self._since, self._end)
         if self._request is None:
