@@ -8,6 +8,7 @@ from s3orchestrator.store.operations import ILedger
 from s3orchestrator.store.sqlite import IN_MEMORY, SqliteDatabase
 from tests.contracts.store_blobs import LifeContract, NamesContract, RoomContract
 from tests.contracts.store_kit import LedgerCase, TimedReactor
+from tests.contracts.store_races import RacesContract
 from tests.contracts.store_uploads import (
     AbortContract,
     CompleteContract,
@@ -124,3 +125,11 @@ class InlineUploadsListing(Inline, UploadsListingContract, TestCase):
 
 class ThreadedUploadsListing(Threaded, UploadsListingContract, TestCase):
     """UploadsListing with the thread."""
+
+
+class InlineRaces(Inline, RacesContract, TestCase):
+    """Races inline, where there are none."""
+
+
+class ThreadedRaces(Threaded, RacesContract, TestCase):
+    """Races with the thread."""
