@@ -198,7 +198,7 @@ class StreamingChannel(Protocol):
             if self._is_persistent:
                 self._watch.look_often(LINGER)
             else:
-                self._linger()
+                self._close(is_sending=True)
         elif not self._is_persistent:
             self._close()
         elif self._buffer and not self._is_advancing:
@@ -302,7 +302,7 @@ class StreamingChannel(Protocol):
             b"Connection: close\r\n\r\n" % (identity.encode(), len(document))
         )
         self.transport.write(self.site.status_line(error.status) + fields + document)
-        self._linger()
+        self._close(is_sending=True)
 
     def _feed(self, data: bytes) -> bytes:
         """Give the body what is its own; return what is not."""
@@ -350,36 +350,30 @@ class StreamingChannel(Protocol):
             else:
                 self.transport.pauseProducing()
 
-    def _close(self) -> None:
-        """Close when everything written has left."""
+    def _close(self, *, is_sending: bool = False) -> None:
+        """
+        Close when everything written has left.
+
+        For a client that is still sending only our half is closed, and what comes is dropped
+        for a while: otherwise the connection would be reset, and the answer lost with it.
+        """
         if not self._is_closing:
             self._is_closing = True
             self._buffer = b""
             self.transport.unregisterProducer()
-            self.transport.loseConnection()
+            if is_sending and not (self._has_ended or self._is_secure or self._socket is None):
+                self.transport.loseWriteConnection()
+            else:
+                self.transport.loseConnection()
             self._watch.look_often(LINGER)
-
-    def _linger(self) -> None:
-        """
-        Close for a client that is still sending.
-
-        Closing at once would reset the connection, and the client might lose the answer. So
-        only our half is closed; what comes is dropped, for a while.
-        """
-        if self._has_ended or self._is_secure or self._socket is None:
-            self._close()
-            return
-        self._is_closing = True
-        self._buffer = b""
-        self.transport.unregisterProducer()
-        self.transport.loseWriteConnection()
-        self._watch.look_often(LINGER)
 
     def _patience(self) -> Patience | None:
         """Return what the client is taking its time for, if it is the client."""
         limits, body = self._limits, self._body
         if self._socket is not None and self._socket.is_waiting:
-            return Patience(limits.write_timeout, self._socket.waiting_since(), self.transport.abortConnection)
+            return Patience(
+                limits.write_timeout, self._socket.waiting_since(), self.transport.abortConnection
+            )
         if self._is_closing:
             return Patience(0.0, self._since, self._end)
         if self._request is None:
