@@ -40,7 +40,7 @@ server:
   idle_timeout: 60s
   max_object_size: 100MB
 database: {driver: sqlite, path: "%(folder)s/ledger.db"}
-write_path: {replay_limit: 256KB, quiet_period: 1s}
+write_path: {replay_limit: 256KB, quiet_period: 200ms}
 backends: %(backends)s
 buckets:
   - name: photos
@@ -59,6 +59,8 @@ users:
      buckets: [photos], access: read}
   - {name: writer, credentials: [{access_key_id: writer, secret_access_key: writersecret}],
      buckets: [photos], access: write}
+  - {name: maker, credentials: [{access_key_id: maker, secret_access_key: makersecret}],
+     create_buckets: true, access: write}
   - {name: bob, credentials: [{access_key_id: bob, secret_access_key: bobsecret}], create_buckets: true}
 """
 
@@ -175,11 +177,11 @@ class Server:
 _SECRETS = {
     "photoskey": "photossecret",
     "docskey": "docssecret",
-    **{name: f"{name}secret" for name in ("alice", "bob", "reader", "writer")},
+    **{name: f"{name}secret" for name in ("alice", "bob", "reader", "writer", "maker")},
 }
 _LEDGER = {
     "unsettled": "SELECT id, name, state, reason FROM blobs WHERE state NOT IN ('live', 'dead')"
-    " AND upload_id IS NULL",
+    " AND id NOT IN (SELECT blob_id FROM uploads WHERE state IN ('open', 'completing'))",
     "buckets": "SELECT name, owner FROM buckets WHERE deleted_ms IS NULL",
     "versions": "SELECT bucket_id, key, size, etag, modified_ms, metadata, checksum_value FROM versions",
     "blobs": "SELECT backend, name, state, size FROM blobs",

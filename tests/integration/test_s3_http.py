@@ -218,7 +218,7 @@ METHODS = (
     ),
 )
 
-CONFIGURATIONS = (  # fmt: skip
+CONFIGURATIONS = (
     "accelerate",
     "acl",
     "analytics",
