@@ -25,6 +25,7 @@ class StreamingSite(server.Site):
     """
 
     resource: Resource
+    noisy = False  # or Twisted logs that a factory starts and stops
 
     def __init__(self, resource: IResource, limits: Limits, reactor: Any) -> None:
         super().__init__(resource, reactor=reactor)  # type: ignore[no-untyped-call]
