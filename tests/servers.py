@@ -1,0 +1,256 @@
+"""
+Real S3 servers for tests, started when first asked for and stopped with the process.
+
+Each runs once per process, on a port of its own, in memory, and is reachable from
+127.0.0.1 only. A server that cannot be started is a failure, not a skip.
+"""
+
+from __future__ import annotations
+
+import atexit
+import ctypes
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import tempfile
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import closing
+from functools import cache
+from itertools import count
+from pathlib import Path
+from typing import Any
+from uuid import uuid4
+
+import boto3
+from attrs import define, field, frozen
+from botocore.config import Config
+
+_PATIENCE = 90.0  # seconds; Ceph takes twelve on a machine that has nothing else to do
+_PDEATHSIG = 1
+_numbers = count(1)
+
+
+@frozen
+class Server:
+    """An S3 service that answers at `endpoint`, with a user who may do everything."""
+
+    kind: str
+    endpoint: str
+    access_key_id: str
+    secret_access_key: str
+
+    def client(self) -> Any:
+        """Ask it with boto3, which knows nothing of us."""
+        return boto3.client(
+            "s3",
+            endpoint_url=self.endpoint,
+            aws_access_key_id=self.access_key_id,
+            aws_secret_access_key=self.secret_access_key,
+            region_name="us-east-1",
+            config=Config(s3={"addressing_style": "path"}, retries={"max_attempts": 1}),
+        )
+
+    def make_bucket(self, *, versioned: bool = False) -> str:
+        """Make a bucket that nobody else uses."""
+        name = f"bucket-{os.getpid()}-{next(_numbers)}"
+        client = self.client()
+        client.create_bucket(Bucket=name)
+        if versioned:
+            client.put_bucket_versioning(Bucket=name, VersioningConfiguration={"Status": "Enabled"})
+        return name
+
+
+@cache
+def moto() -> Server:
+    """Start moto: a broad interface, which believes any secret and any checksum."""
+    port = free_port()
+    running = _Running("moto")
+    running.start([_program("moto_server"), "-H", "127.0.0.1", "-p", str(port)])
+    endpoint = f"http://127.0.0.1:{port}"
+    running.wait_for(lambda: _answers(endpoint), "moto")
+    return Server("moto", endpoint, "motokey", "motosecret")
+
+
+@cache
+def radosgw() -> Server:
+    """Start Ceph with one monitor, one store in memory and its S3 gateway."""
+    running = _Running("ceph")
+    ceph = _Ceph(running, free_port(), free_port())
+    ceph.start_storage()
+    ceph.command("radosgw-admin", "user", "create", "--uid=t", "--display-name=t",
+                 "--access-key=rgwkey", "--secret=rgwsecret")  # fmt: skip
+    endpoint = f"http://127.0.0.1:{ceph.gateway_port}"
+    ceph.start_gateway()
+    running.wait_for(lambda: _answers(endpoint), "radosgw")
+    return Server("radosgw", endpoint, "rgwkey", "rgwsecret")
+
+
+SERVERS: Mapping[str, Callable[[], Server]] = {"moto": moto, "radosgw": radosgw}
+
+
+def free_port() -> int:
+    """Return a port of the loopback interface that nobody listens on."""
+    with closing(socket.socket()) as listening:
+        listening.bind(("127.0.0.1", 0))
+        port: int = listening.getsockname()[1]
+        return port
+
+
+def _program(name: str) -> str:
+    """Find a program: where `S3O_TEST_TOOLS` says, where `make prerequisites` puts it, or on PATH."""
+    prepared = Path(__file__).parent.parent / ".cache" / "bin"
+    places = [os.environ.get("S3O_TEST_TOOLS", ""), str(prepared), os.environ.get("PATH", "")]
+    found = shutil.which(name, path=os.pathsep.join(filter(None, places)))
+    assert found is not None, f"{name} is not installed; `make prerequisites` does it"
+    return found
+
+
+def _answers(endpoint: str) -> bool:
+    try:
+        with urllib.request.urlopen(endpoint, timeout=2):
+            return True
+    except urllib.error.HTTPError:
+        return True
+    except OSError:
+        return False
+
+
+def _die_with_parent() -> None:
+    """Between fork and exec: whatever happens to the tests, the server does not stay behind."""
+    ctypes.CDLL(None).prctl(_PDEATHSIG, signal.SIGKILL)
+
+
+@define(eq=False)
+class _Running:
+    """The processes of a server and its directory."""
+
+    name: str
+    directory: Path = field(init=False)
+    _processes: list[subprocess.Popen[bytes]] = field(init=False, factory=list)
+
+    def __attrs_post_init__(self) -> None:
+        self.directory = Path(tempfile.mkdtemp(prefix=f"s3o-{self.name}-"))
+        atexit.register(self.stop)
+
+    def start(self, command: Sequence[str]) -> None:
+        """Start a process that stays in the foreground."""
+        with (self.directory / "output").open("ab") as output:
+            process = subprocess.Popen(
+                command,
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=output,
+                cwd=self.directory,
+                preexec_fn=_die_with_parent,
+            )
+        self._processes.append(process)
+
+    def wait_for(self, condition: Callable[[], bool], what: str) -> None:
+        """:raises AssertionError: a process ended, or it took too long; with what they printed."""
+        deadline = time.monotonic() + _PATIENCE
+        while not condition():
+            ended = [process.args for process in self._processes if process.poll() is not None]
+            assert not ended, f"{what}: {ended} ended\n{self._tail()}"
+            assert time.monotonic() < deadline, f"{what} did not start\n{self._tail()}"
+            time.sleep(0.1)
+
+    def stop(self) -> None:
+        """End everything; there is nothing to keep."""
+        for process in reversed(self._processes):
+            process.kill()
+        for process in self._processes:
+            process.wait()
+        shutil.rmtree(self.directory, ignore_errors=True)
+
+    def _tail(self) -> str:
+        return (self.directory / "output").read_text(errors="replace")[-4000:]
+
+
+@define(eq=False)
+class _Ceph:
+    """Ceph on one machine, without its manager."""
+
+    _running: _Running
+    _monitor_port: int
+    gateway_port: int
+    # Daemons of another cluster on this machine must not take ours for one of theirs.
+    _fsid: str = field(init=False, factory=lambda: str(uuid4()))
+
+    @property
+    def _directory(self) -> Path:
+        return self._running.directory
+
+    def start_storage(self) -> None:
+        """Start a monitor and the store."""
+        for name in ("mon", "osd", "run", "log"):
+            (self._directory / name).mkdir()
+        self._conf.write_text(
+            _CEPH_CONF.format(dir=self._directory, port=self._monitor_port, fsid=self._fsid)
+        )
+        monmap = str(self._directory / "monmap")
+        address = f"[v1:127.0.0.1:{self._monitor_port}]"
+        self._run(_program("monmaptool"), "--create", "--addv", "a", address, "--fsid", self._fsid, monmap)
+        monitor = ["-i", "a", "--mon-data", str(self._directory / "mon")]
+        self.command("ceph-mon", *monitor, "--mkfs", "--monmap", monmap)
+        self._running.start([_program("ceph-mon"), "-c", str(self._conf), "-f", *monitor])
+        self.command("ceph", "osd", "create")
+        self.command("ceph", "osd", "crush", "add", "osd.0", "1", "host=here", "root=default")
+        store = ["-i", "0", "--osd-data", str(self._directory / "osd")]
+        self.command("ceph-osd", *store, "--mkfs")
+        # Asking a monitor for its configuration it would not know the fsid yet, and may end over that.
+        osd = [_program("ceph-osd"), "--no-mon-config", "-c", str(self._conf), "-f"]
+        self._running.start([*osd, *store])
+
+    def start_gateway(self) -> None:
+        """Start what speaks S3."""
+        frontend = f"beast endpoint=127.0.0.1:{self.gateway_port}"
+        self._running.start(
+            [_program("radosgw"), "-c", str(self._conf), "-f", "-n", "client.rgw.a",
+             f"--rgw-frontends={frontend}", f"--rgw-data={self._directory}"]
+        )  # fmt: skip
+
+    def command(self, program: str, *arguments: str) -> None:
+        """Run one of Ceph's commands to its end."""
+        self._run(_program(program), "-c", str(self._conf), *arguments)
+
+    @property
+    def _conf(self) -> Path:
+        return self._directory / "ceph.conf"
+
+    def _run(self, *command: str) -> None:
+        ended = subprocess.run(command, capture_output=True, timeout=_PATIENCE, check=False, text=True)
+        assert ended.returncode == 0, f"{command}\n{ended.stdout}{ended.stderr}"
+
+
+# The store would place itself in the map when it starts, and sometimes asks before it knows which
+# cluster it belongs to; then it ends. So that is done for it.
+_CEPH_CONF = """
+[global]
+fsid = {fsid}
+mon host = v1:127.0.0.1:{port}
+public addr = 127.0.0.1
+cluster addr = 127.0.0.1
+auth cluster required = none
+auth service required = none
+auth client required = none
+osd objectstore = memstore
+memstore device bytes = 2147483648
+osd pool default size = 1
+osd pool default min size = 1
+osd pool default pg num = 1
+osd pool default pg autoscale mode = off
+osd crush chooseleaf type = 0
+osd crush update on start = false
+osd class update on start = false
+mon allow pool size one = true
+mon_max_pg_per_osd = 2000
+run dir = {dir}/run
+log file = {dir}/log/$name.log
+admin socket = {dir}/run/$name.asok
+pid file = {dir}/run/$name.pid
+"""
