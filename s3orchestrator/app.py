@@ -7,7 +7,7 @@ constructor asks for.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from random import Random
 from typing import Any
 
@@ -99,8 +99,10 @@ def open_ledger(config: Config, reactor: Any) -> SqliteDatabase:
     return SqliteDatabase(config.database.path, reactor).open()
 
 
-async def build_core(config: Config, reactor: Any, database: SqliteDatabase) -> Core:
-    """Build the engine on an open ledger."""
+async def build_core(
+    config: Config, reactor: Any, database: SqliteDatabase, stand_ins: Mapping[str, IBackend] | None = None
+) -> Core:
+    """Build the engine on an open ledger; `stand_ins` are used for backends of their names."""
     by_name: dict[str, IBackend] = {}
 
     def traits_of(name: str) -> Any:
@@ -117,7 +119,7 @@ async def build_core(config: Config, reactor: Any, database: SqliteDatabase) -> 
     )
     holding = {known.backend for known in await blobs.usage() if known.taken}
     for settings in config.backends:
-        by_name[settings.name] = backend_of(
+        by_name[settings.name] = (stand_ins or {}).get(settings.name) or backend_of(
             settings, config.server, reactor, holds_data=settings.name in holding
         )
     fleet = Fleet(

@@ -108,6 +108,15 @@ class MemoryBackend:
             with suppress(*_REFUSALS):  # there is nobody to tell
                 work()
 
+    def copied(self, clock: IReactorTime) -> MemoryBackend:
+        """Return another that holds the same now, and to which nothing goes wrong."""
+        other = type(self)(self.name, clock, self.traits, objects=dict(self.objects))
+        other._uploads = {
+            number: evolve(begun, parts=dict(begun.parts)) for number, begun in self._uploads.items()
+        }
+        other._next_upload, other._etags = self._next_upload, self._etags
+        return other
+
     def corrupt(self, name: str) -> None:
         """Let one bit of an object rot; its ETag stays."""
         held = self.objects[name]

@@ -7,10 +7,11 @@ and what the test does not advance does not happen.
 
 from __future__ import annotations
 
-from collections.abc import Coroutine, Sequence
+import sqlite3
+from collections.abc import Callable, Coroutine, Mapping, Sequence
 from typing import Any, TypeVar
 
-from attrs import define, field
+from attrs import define, field, frozen
 from twisted.internet.defer import Deferred
 from twisted.internet.task import Clock
 from twisted.python.failure import Failure
@@ -22,6 +23,7 @@ from s3orchestrator.concurrency import start
 from s3orchestrator.config.loader import load
 from s3orchestrator.domain.records import Bucket, Finding, Version
 from s3orchestrator.errors import OrchestratorError
+from s3orchestrator.interfaces import IBackend
 from s3orchestrator.objects.checking import BackendChecker
 from s3orchestrator.objects.incoming import Incoming
 from s3orchestrator.protocol.conditions import WriteCondition
@@ -41,10 +43,41 @@ class StillWaiting(Exception):
     """What was run to its end is waiting for something."""
 
 
+class LedgerInMemory(SqliteDatabase):
+    """A ledger that can be copied: `image` is one to begin with."""
+
+    def __init__(self, clock: Clock, image: bytes | None = None) -> None:
+        super().__init__(IN_MEMORY, clock, threaded=False)
+        self._begin_with = image
+        self._connection: sqlite3.Connection | None = None
+
+    def image(self) -> bytes:
+        """What the file would be; no transaction may be open."""
+        assert self._connection is not None
+        return self._connection.serialize()
+
+    def _connect(self) -> sqlite3.Connection:
+        self._connection = super()._connect()
+        if self._begin_with is not None:
+            self._connection.deserialize(self._begin_with)
+        return self._connection
+
+
+@frozen
+class Image:
+    """The ledger and the backends at one moment."""
+
+    ledger: bytes
+    held: Mapping[str, MemoryBackend]
+
+
 @define(eq=False)
 class Harness:
     """
     `backends` are names; `quotas` and `max_object_size` go by name. The bucket is `photos`.
+
+    `open_ledger` and `make_backend` may replace what is in memory by something that can be
+    watched.
     """
 
     backends: Sequence[str] = ("a", "b")
@@ -52,18 +85,28 @@ class Harness:
     max_object_size: dict[str, int] = field(factory=dict)
     strategy: str = "pack"
     replay_limit: int = 1024
+    open_ledger: Callable[[Clock, bytes | None], LedgerInMemory] = LedgerInMemory
+    make_backend: Callable[[str, Clock], MemoryBackend] = MemoryBackend
     clock: Clock = field(factory=Clock, init=False)
     core: Core = field(init=False)
     bucket: Bucket = field(init=False)
     sweeper: Sweeper = field(init=False)
+    _ledger: LedgerInMemory = field(init=False)
+    _by_name: dict[str, IBackend] = field(factory=dict, init=False)
 
     def __attrs_post_init__(self) -> None:
         self.clock.advance(NOW)
+        self._by_name = {name: self.make_backend(name, self.clock) for name in self.backends}
+        self._start(None)
+
+    def _start(self, image: bytes | None) -> None:
         config = load(self._configuration(), {}).config
-        database = SqliteDatabase(IN_MEMORY, self.clock, threaded=False).open()
-        self.core = self.run(build_core(config, self.clock, database))
+        database = self._ledger = self.open_ledger(self.clock, image)
+        database.open()
+        self.core = self.run(build_core(config, self.clock, database, self._by_name))
         ledger = self.core.ledger
         self.run(ledger.blobs.set_limits({name: self.quotas.get(name) for name in self.backends}))
+        self.run(ledger.blobs.recover())
         self.run(self.core.objects.catalog.load(["photos"]))
         self.bucket = self.core.objects.catalog.get("photos")
         self.sweeper = Sweeper(
@@ -90,6 +133,25 @@ class Harness:
                 f"  - {{name: {name}, type: memory, quota_bytes: {quota}, max_object_size: {largest}}}"
             )
         return "\n".join(lines)
+
+    # --- dying
+
+    def image(self) -> Image:
+        """What somebody would find if the process died now."""
+        held = {name: self.backend(name).copied(self.clock) for name in self.backends}
+        return Image(self._ledger.image(), held)
+
+    def restart(self, image: Image | None = None) -> None:
+        """
+        Die, and start again on what is there, or on what was there once.
+
+        Whatever was going on in the old process never goes on.
+        """
+        for call in self.clock.getDelayedCalls():
+            call.cancel()
+        if image is not None:
+            self._by_name.update({name: held.copied(self.clock) for name, held in image.held.items()})
+        self._start(image.ledger if image is not None else self._ledger.image())
 
     # --- running things
 
@@ -146,11 +208,11 @@ class Harness:
             self.core.objects.writing.put(self.bucket, key, self.incoming(data), metadata, condition)
         )
 
-    def get(self, key: str) -> bytes:
+    def get(self, key: str, bucket: Bucket | None = None) -> bytes:
         """Read a whole object."""
 
         async def read() -> bytes:
-            opened = await self.core.objects.reading.open(self.bucket, key, lambda version: None)
+            opened = await self.core.objects.reading.open(bucket or self.bucket, key, lambda version: None)
             return await collect(opened.body, opened.version.size)
 
         return self.run(read())
