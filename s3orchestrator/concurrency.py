@@ -12,7 +12,13 @@ from twisted.internet.defer import CancelledError, Deferred, DeferredList
 from twisted.internet.interfaces import IReactorTime
 from twisted.python.failure import Failure
 
+from s3orchestrator.errors import OrchestratorError
+from s3orchestrator.protocol.errors import S3Error
+from s3orchestrator.telemetry.logging import make_logger
+
 T = TypeVar("T")
+
+_log = make_logger()
 
 
 def start(work: Coroutine[Any, Any, T] | Deferred[T]) -> Deferred[T]:
@@ -25,14 +31,20 @@ def shield(work: Coroutine[Any, Any, T]) -> Deferred[T]:
     Run `work` to its end even if the caller is cancelled while it waits.
 
     The caller's cancellation takes effect at once; `work` goes on by itself, so it must do
-    its own cleaning up. A failure nobody waits for any more is logged by Twisted.
+    its own cleaning up. Of a failure nobody waits for any more, one that is foreseen is a
+    line in the log; others are logged by Twisted.
     """
     running = start(work)
     waiting: Deferred[T] = Deferred()
 
     def deliver(result: T | Failure) -> T | Failure | None:
         if waiting.called:
-            return result if isinstance(result, Failure) else None
+            if not isinstance(result, Failure) or result.check(CancelledError):
+                return None
+            if not result.check(OrchestratorError, S3Error):
+                return result
+            _log.info("nobody waits any more for: {error}", error=str(result.value))
+            return None
         waiting.callback(result)
         return None
 

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import gc
+
 from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
 from s3orchestrator.concurrency import concurrently, deadline, finish, keep, shield, start
+from s3orchestrator.errors import BackendUnavailable
 
 
 class ShieldTests(SynchronousTestCase):
@@ -41,20 +44,31 @@ class ShieldTests(SynchronousTestCase):
 
     def test_failure_nobody_waits_for_is_logged(self) -> None:
         """What goes wrong after the caller left is not lost."""
-        answer: Deferred[None] = Deferred()
+        answers: list[Deferred[None]] = [Deferred()]
 
         async def work() -> None:
-            await answer
+            await answers[0]
 
         waiting = shield(work())
         waiting.cancel()
         self.failureResultOf(waiting, CancelledError)
-        answer.errback(ValueError("late"))
-        del answer
-        import gc
-
+        answers.pop().errback(ValueError("late"))
         gc.collect()
         self.assertEqual(len(self.flushLoggedErrors(ValueError)), 1)
+
+    def test_foreseen_failure_nobody_waits_for(self) -> None:
+        """A backend that is away after its client has left is nothing to alarm anybody with."""
+        answers: list[Deferred[None]] = [Deferred()]
+
+        async def work() -> None:
+            await answers[0]
+
+        waiting = shield(work())
+        waiting.cancel()
+        self.failureResultOf(waiting, CancelledError)
+        answers.pop().errback(BackendUnavailable("away"))
+        gc.collect()
+        self.assertEqual(self.flushLoggedErrors(), [])
 
 
 class KeepTests(SynchronousTestCase):
