@@ -84,9 +84,16 @@ class BackendError(OrchestratorError):
     can appear there later; if so, the outcome is unclear until somebody has looked.
     """
 
+    answered = False  # by a clear no, after which nothing will appear
+
     def __init__(self, message: str, *, sent: bool = True) -> None:
         super().__init__(message)
         self.sent = sent
+
+    @property
+    def is_unclear(self) -> bool:
+        """Tell whether what was asked for may have happened, or happen later."""
+        return self.sent and not self.answered
 
 
 class BackendUnavailable(BackendError):
@@ -95,6 +102,8 @@ class BackendUnavailable(BackendError):
 
 class BackendRefused(BackendError):
     """It answered clearly that it will not (4xx other than the ones with names of their own)."""
+
+    answered = True
 
     def __init__(self, message: str, *, status: int = 0, code: str = "") -> None:
         super().__init__(message)
@@ -105,13 +114,19 @@ class BackendRefused(BackendError):
 class NameTaken(BackendError):
     """The backend holds an object of that name and was asked not to replace one."""
 
+    answered = True
+
 
 class NoSuchBlob(BackendError):
     """The backend has no object of that name (and does have the bucket it was asked in)."""
 
+    answered = True
+
 
 class BlobChanged(BackendError):
     """The object of that name does not have the ETag the ledger knows."""
+
+    answered = True
 
 
 class IntegrityError(OrchestratorError):

@@ -57,9 +57,19 @@ class Catalog:
         return await shield(self._create(name, owner))
 
     async def _create(self, name: str, owner: str) -> Bucket:
-        bucket = await self._buckets.create(name, owner)
+        try:
+            bucket = await self._buckets.create(name, owner)
+        except BucketExists:
+            await self._serve_unheard_of(name)
+            raise
         self._served[name] = bucket
         return bucket
+
+    async def _serve_unheard_of(self, name: str) -> None:
+        """Serve a bucket that users made; an earlier create of it may have got no answer."""
+        for bucket in await self._buckets.all():
+            if bucket.name == name and bucket.owner is not None:
+                self._served.setdefault(name, bucket)
 
     async def delete(self, bucket: Bucket) -> None:
         """
@@ -70,7 +80,14 @@ class Catalog:
         await shield(self._delete(bucket))
 
     async def _delete(self, bucket: Bucket) -> None:
-        doomed = await self._buckets.delete(bucket)
-        if self._served.get(bucket.name) is bucket:
-            del self._served[bucket.name]
+        try:
+            doomed = await self._buckets.delete(bucket)
+        except NoSuchBucket:  # an earlier delete got no answer
+            self._stop_serving(bucket)
+            raise
+        self._stop_serving(bucket)
         self._cleaner.clean(doomed)
+
+    def _stop_serving(self, bucket: Bucket) -> None:
+        if self._served.get(bucket.name) == bucket:
+            del self._served[bucket.name]

@@ -3,23 +3,25 @@ Deleting what is doomed: at once where possible, again later where not.
 
 A doomed blob is a row, so nothing here has to be remembered across a crash. What is handed
 to `Cleaner.clean` is claimed by this process; whatever cannot be finished is given back to
-the ledger, which makes it due again.
+the ledger, which makes it due again. What the ledger cannot be told is told with the next
+sweep.
 """
 
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Coroutine, Iterable
+from collections.abc import Callable, Coroutine, Iterable
+from functools import partial
 from typing import Any
 
-from attrs import define, field
+from attrs import define, evolve, field
 from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
 
 from s3orchestrator.concurrency import start
 from s3orchestrator.domain.describing import read_stamp
 from s3orchestrator.domain.records import Blob
-from s3orchestrator.errors import BackendError, NoSuchBlob, OrchestratorError
+from s3orchestrator.errors import BackendError, NoSuchBlob, OrchestratorError, StoreUnavailable
 from s3orchestrator.interfaces import IBackend, IBlobs, IUploads
 from s3orchestrator.objects.backends import Backends
 from s3orchestrator.telemetry.logging import make_logger
@@ -27,6 +29,9 @@ from s3orchestrator.telemetry.logging import make_logger
 AT_ONCE = 16  # deletes in flight: enough to keep up with a client, few enough not to starve it
 MAX_WAITING = 10_000  # beyond this the claim is given back, and the sweep takes it from the ledger
 GATHER = 0.2  # seconds in which `forget`s are collected into one transaction
+
+
+Tell = Callable[[], Coroutine[Any, Any, Any]]
 
 
 @define(eq=False)
@@ -45,6 +50,7 @@ class Cleaner:
     _gathered: list[tuple[Blob, bool]] = field(factory=list, init=False)
     _flushing: IDelayedCall | None = field(default=None, init=False)
     _idle: list[Deferred[None]] = field(factory=list, init=False)
+    _put_off: list[Tell] = field(factory=list, init=False)
 
     def clean(self, blobs: Iterable[Blob], *, unclear: bool = False) -> None:
         """
@@ -55,7 +61,7 @@ class Cleaner:
         """
         for blob in blobs:
             if len(self._waiting) >= MAX_WAITING:
-                self._background(self._give_back(blob, counted=False))
+                self._give_back(blob, counted=False)
                 continue
             self._waiting.append((blob, unclear))
             if self._workers < AT_ONCE:
@@ -64,7 +70,21 @@ class Cleaner:
 
     def abandon(self, blob: Blob, *, unclear: bool) -> None:
         """Doom a pending blob and delete it, in the background: its request is over."""
-        self._background(self._abandon(blob, unclear=unclear))
+        self.insist(partial(self._abandon, blob, unclear=unclear))
+
+    def insist(self, tell: Tell) -> None:
+        """
+        Tell the ledger something in the background; while it is away, again with each sweep.
+
+        `tell` may find that an earlier attempt has happened.
+        """
+        self._background(self._insist(tell))
+
+    def tell_again(self) -> None:
+        """Tell the ledger what it could not be told before."""
+        put_off, self._put_off = self._put_off, []
+        for tell in put_off:
+            self.insist(tell)
 
     def background(self, work: Coroutine[Any, Any, Any]) -> None:
         """Run `work` to its end even if nobody waits for it; `drained` does."""
@@ -93,29 +113,37 @@ class Cleaner:
         try:
             backend = self._backends[blob.backend]
             await self._abort_upload(backend, blob)
-            if await self._may_delete(backend, blob):
-                await backend.delete(blob.name, blob.backend_version)
+            await self._delete_object(backend, blob)
         except CancelledError:
             raise
         except BackendError as error:
             self._backends.failed(blob.backend)
             self.log.info("{name} stays doomed: {error}", name=blob.name, error=str(error))
-            await self._give_back(blob, counted=error.sent)
+            self._give_back(blob, counted=error.sent)
+        except StoreUnavailable as error:
+            self.log.info("{name} stays doomed: {error}", name=blob.name, error=str(error))
+            self._give_back(blob, counted=False)
+        except Exception:
+            self.log.failure("{name} stays doomed", name=blob.name)
+            self._give_back(blob, counted=True)
         else:
             self._gathered.append((blob, unclear))
             if self._flushing is None:
                 self._flushing = self._clock.callLater(GATHER, self._flush)
 
-    async def _may_delete(self, backend: IBackend, blob: Blob) -> bool:
-        """A plain name that never was live may be a stranger's: look whose object it is."""
-        if blob.was_live or not blob.plain:
-            return True
-        try:
-            found = await backend.head(blob.name)
-        except NoSuchBlob:
-            return False
-        stamp = read_stamp(found.meta)
-        return stamp is not None and stamp.is_of(blob, self._ledger_id)
+    async def _delete_object(self, backend: IBackend, blob: Blob) -> None:
+        version_id = blob.backend_version
+        if blob.plain and not blob.was_live:
+            # It may be a stranger's: look whose object it is.
+            try:
+                found = await backend.head(blob.name)
+            except NoSuchBlob:
+                return
+            stamp = read_stamp(found.meta)
+            if stamp is None or not stamp.is_of(blob, self._ledger_id):
+                return
+            version_id = version_id or found.version_id
+        await backend.delete(blob.name, version_id)
 
     async def _abort_upload(self, backend: IBackend, blob: Blob) -> None:
         if not blob.multipart or blob.was_live:
@@ -127,10 +155,18 @@ class Cleaner:
     async def _abandon(self, blob: Blob, *, unclear: bool) -> None:
         doomed = await self._blobs.abandon(blob, unclear=unclear)
         if doomed is not None:
-            self.clean([doomed], unclear=unclear)
+            # The ledger learns of the backend's version only by a commit.
+            self.clean([evolve(doomed, backend_version=blob.backend_version)], unclear=unclear)
 
-    async def _give_back(self, blob: Blob, *, counted: bool) -> None:
-        await self._blobs.retry_later(blob, counted=counted)
+    def _give_back(self, blob: Blob, *, counted: bool) -> None:
+        self.insist(partial(self._blobs.retry_later, blob, counted=counted))
+
+    async def _insist(self, tell: Tell) -> None:
+        try:
+            await tell()
+        except StoreUnavailable as error:
+            self.log.warn("the ledger will be told later: {error}", error=str(error))
+            self._put_off.append(tell)
 
     # --- what runs in the background
 
@@ -140,7 +176,7 @@ class Cleaner:
         self._flushing = None
         if self._gathered:
             gathered, self._gathered = self._gathered, []
-            self._background(self._blobs.forget_many(gathered))
+            self.insist(partial(self._blobs.forget_many, gathered))
 
     def _background(self, work: Coroutine[Any, Any, Any]) -> None:
         running = start(work)

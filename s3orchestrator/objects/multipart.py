@@ -8,9 +8,12 @@ it was: by the backend's object and our stamp in it.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Coroutine, Sequence
+from functools import partial
+from typing import Any
 
-from attrs import define
+from attrs import Factory, define
+from twisted.internet.defer import DeferredLock
 
 from s3orchestrator.concurrency import keep, shield
 from s3orchestrator.domain.describing import read_stamp
@@ -20,6 +23,7 @@ from s3orchestrator.errors import (
     BackendError,
     BackendRefused,
     BackendUnavailable,
+    InsufficientStorage,
     InvalidPart,
     NameTaken,
     NoSuchBlob,
@@ -46,6 +50,7 @@ class MultipartUploads:
     _committer: Committer
     _cleaner: Cleaner
     _ledger_id: str
+    _locks: dict[str, tuple[DeferredLock, int]] = Factory(dict)
 
     async def create(
         self,
@@ -68,39 +73,58 @@ class MultipartUploads:
         avoid_plain = False
         last: BackendError | None = None
         while candidates:
-            upload = await keep(
-                self._uploads.create(
-                    bucket,
-                    key,
-                    candidates,
-                    metadata,
-                    owner=owner,
-                    checksum_algorithm=algorithm,
-                    checksum_kind=kind,
-                    max_open=max_open,
-                    avoid_plain=avoid_plain,
-                ),
-                lambda upload: self._cleaner.background(self._discard(bucket, upload, unclear=False)),
-            )
-            backend = self._backends[upload.blob.backend]
             try:
+                upload = await keep(
+                    self._uploads.create(
+                        bucket,
+                        key,
+                        candidates,
+                        metadata,
+                        owner=owner,
+                        checksum_algorithm=algorithm,
+                        checksum_kind=kind,
+                        max_open=max_open,
+                        avoid_plain=avoid_plain,
+                    ),
+                    partial(self._discard, unclear=False),
+                )
+            except InsufficientStorage as error:
+                if last is None:
+                    raise
+                raise BackendUnavailable(f"{last}; {error}") from last
+            try:
+                backend = self._backends[upload.blob.backend]
                 if await self._is_taken(backend, upload.blob):
                     avoid_plain = True
-                    await shield(self._discard(bucket, upload, unclear=False))
+                    self._discard(upload, unclear=False)
                     continue
-                description = description_of(upload.blob, metadata, self._ledger_id)
-                opened = await backend.create_upload(upload.blob.name, description)
+                return await self._open(backend, upload)
             except BackendError as error:
                 last = error
-                self._backends.failed(backend.name)
-                candidates = [name for name in candidates if name != backend.name]
-                await shield(self._discard(bucket, upload, unclear=error.sent))
-            except BaseException:
-                self._cleaner.background(self._discard(bucket, upload, unclear=True))
-                raise
-            else:
-                return await shield(self._uploads.opened(upload, opened))
+                self._backends.failed(upload.blob.backend)
+                candidates = [name for name in candidates if name != upload.blob.backend]
         raise BackendUnavailable(str(last)) from last
+
+    async def _open(self, backend: IBackend, upload: Upload) -> Upload:
+        description = description_of(upload.blob, upload.metadata, self._ledger_id)
+        try:
+            opened = await backend.create_upload(upload.blob.name, description)
+        except BackendError as error:
+            self._discard(upload, unclear=error.is_unclear)
+            raise
+        except BaseException:
+            self._discard(upload, unclear=True)
+            raise
+        return await keep(self._remember(backend, upload, opened), partial(self._discard, unclear=False))
+
+    async def _remember(self, backend: IBackend, upload: Upload, opened: str) -> Upload:
+        try:
+            return await self._uploads.opened(upload, opened)
+        except Exception:
+            # Nobody will ever know of it: neither this client nor, perhaps, the ledger.
+            self._discard(upload, unclear=True)
+            self._cleaner.background(backend.abort_upload(upload.blob.name, opened))
+            raise
 
     @staticmethod
     async def _is_taken(backend: IBackend, blob: Blob) -> bool:
@@ -124,11 +148,18 @@ class MultipartUploads:
     async def _abort(self, bucket: Bucket, key: str, upload_id: str) -> None:
         aborted = await self._uploads.abort(bucket, key, upload_id)
         if aborted is not None:
-            # A part may be on its way at this moment, so the name is looked at once more.
-            self._cleaner.clean([aborted.blob], unclear=True)
+            # Parts that may be on their way are known to the ledger; the create may be, too.
+            self._cleaner.clean([aborted.blob], unclear=aborted.backend_upload is None)
 
-    async def _discard(self, bucket: Bucket, upload: Upload, *, unclear: bool) -> None:
-        aborted = await self._uploads.abort(bucket, upload.key, upload.id)
+    def _discard(self, upload: Upload, *, unclear: bool) -> None:
+        """Abort an upload of which no client knows, in the background."""
+        self._cleaner.insist(partial(self._discarding, upload, unclear=unclear))
+
+    async def _discarding(self, upload: Upload, *, unclear: bool) -> None:
+        try:
+            aborted = await self._uploads.abort(Bucket(upload.bucket_id, "", 0), upload.key, upload.id)
+        except NoSuchUpload:
+            return  # it has been, by an attempt whose answer was lost or with its bucket
         if aborted is not None:
             self._cleaner.clean([aborted.blob], unclear=unclear)
 
@@ -154,7 +185,24 @@ class MultipartUploads:
         :raises BackendUnavailable: the backend's answer is not known; repeating is right.
         """
         # A client that leaves now finds the object there, or the upload as it was, when it asks again.
-        return await shield(self._complete(bucket, key, upload_id, listed, size, expected, condition))
+        return await shield(
+            self._one_at_a_time(
+                upload_id, self._complete(bucket, key, upload_id, listed, size, expected, condition)
+            )
+        )
+
+    async def _one_at_a_time(self, upload_id: str, work: Coroutine[Any, Any, Version]) -> Version:
+        """Clients that tire of waiting send Complete again; only one of them may ask the backend."""
+        lock, users = self._locks.get(upload_id, (DeferredLock(), 0))
+        self._locks[upload_id] = lock, users + 1
+        await lock.acquire()
+        try:
+            return await work
+        finally:
+            lock.release()
+            lock, users = self._locks.pop(upload_id)
+            if users > 1:
+                self._locks[upload_id] = lock, users - 1
 
     async def _complete(
         self,
@@ -188,8 +236,8 @@ class MultipartUploads:
                 told = [(number, checksum) for number, _, checksum in listed]
                 check_listed(upload.checksum_algorithm, upload.checksum_kind, told)
             checksum = object_checksum(upload.checksum_algorithm, upload.checksum_kind, parts, expected)
-        except BaseException:
-            await shield(self._uploads.reopen(upload))
+        except Exception:
+            await self._uploads.reopen(upload)
             raise
         return NewVersion(
             completion.size,
@@ -205,32 +253,40 @@ class MultipartUploads:
         backend = self._backends[upload.blob.backend]
         parts = [(part.number, part.backend_etag) for part in completion.parts]
         try:
-            return await backend.complete_upload(
+            stored = await backend.complete_upload(
                 upload.blob.name, upload.backend_upload, parts, exclusive=upload.blob.plain
             )
-        except (InvalidPart, BackendRefused):
-            await shield(self._uploads.reopen(upload))
+        except (InvalidPart, BackendRefused, NameTaken) as error:
+            # It may also be refused because an earlier Complete, whose answer was lost, has done it.
+            found = await self._look(backend, completion)
+            if found is not None:
+                return found
+            await self._uploads.reopen(upload)
+            if isinstance(error, NameTaken):
+                raise BackendUnavailable(str(error)) from error
             raise
-        except NameTaken as error:
-            stored = await self._look(backend, completion)
-            if stored is not None:
-                return stored  # an earlier Complete of ours, whose answer was lost
-            await shield(self._uploads.reopen(upload))
-            raise BackendUnavailable(f"{backend.name}: the name is taken") from error
         except NoSuchUpload:
-            stored = await self._look(backend, completion)
-            if stored is not None:
-                return stored
-            await shield(self._give_up(upload))
+            found = await self._look(backend, completion)
+            if found is not None:
+                return found
+            await self._give_up(upload)
             raise
         except BackendError as error:
             self._backends.failed(backend.name)
             if not error.sent:
                 raise BackendUnavailable(str(error), sent=False) from error
-            stored = await self._look(backend, completion)
-            if stored is None:
+            found = await self._look(backend, completion)
+            if found is None:
                 raise BackendUnavailable(str(error)) from error
+            return found
+        expected = composite_etag([etag for _, etag in parts])
+        if stored.etag == expected or not self._backends.traits_of(backend.name).md5_etags:
             return stored
+        # What else an ETag can mean is only known by looking.
+        found = await self._look(backend, completion)
+        if found is None or found.etag not in (stored.etag, expected):
+            raise BackendUnavailable(f"{backend.name}: what it completed is not what it said")
+        return found
 
     async def _look(self, backend: IBackend, completion: Completion) -> Stored | None:
         """Find out whether the object is there, made by this upload."""
@@ -247,4 +303,5 @@ class MultipartUploads:
     async def _give_up(self, upload: Upload) -> None:
         """The backend has lost the upload: nobody can complete it any more."""
         await self._uploads.reopen(upload)
-        await self._discard(Bucket(upload.bucket_id, "", 0), upload, unclear=True)
+        # A Complete whose answer was lost may still be at work.
+        self._discard(upload, unclear=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
+from functools import partial
 
 from attrs import define, frozen
 
@@ -10,18 +11,24 @@ from s3orchestrator.concurrency import keep, shield
 from s3orchestrator.domain.records import Blob, Bucket, Part, Upload, Version
 from s3orchestrator.errors import (
     BackendError,
+    BackendRefused,
     BackendUnavailable,
+    BlobChanged,
+    BodyAborted,
+    IntegrityError,
     NoSuchBlob,
     NoSuchUpload,
 )
 from s3orchestrator.interfaces import IBackend, IBlobs, IUploads, Stored
 from s3orchestrator.objects.backends import Backends
 from s3orchestrator.objects.cleaning import Cleaner
-from s3orchestrator.objects.copying import Passing, is_md5
 from s3orchestrator.objects.incoming import Incoming
+from s3orchestrator.objects.passing import Lent, Passing, is_md5
 from s3orchestrator.objects.reading import Decide, ObjectReader
 from s3orchestrator.objects.sending import Sending
 from s3orchestrator.protocol.checksums import Checksum
+from s3orchestrator.protocol.ranges import ByteRange
+from s3orchestrator.telemetry.logging import make_logger
 
 Send = Callable[[IBackend], Awaitable[tuple[Stored, str, Checksum | None]]]
 
@@ -55,6 +62,7 @@ class PartWriter:
     back once it is clear that they are not coming.
     """
 
+    log = make_logger()
     _backends: Backends
     _blobs: IBlobs
     _uploads: IUploads
@@ -69,34 +77,38 @@ class PartWriter:
         :raises NoSuchUpload: no such upload is open.
         :raises InsufficientStorage: its backend has no room.
         """
-        upload = await self._uploads.find(place.bucket, place.key, place.upload_id)
+        upload = await self._find(place)
         return await self._put(upload, place.number, incoming)
 
     async def copy(self, place: PartPlace, source: PartSource) -> Part:
         """Make a part of (a range of) an object; on the backend, if the object has a copy there."""
-        upload = await self._uploads.find(place.bucket, place.key, place.upload_id)
+        upload = await self._find(place)
         version = await self._reader.find(source.bucket, source.key, source.version_id)
         wanted = source.decide(version)
         near = self._near(upload, version)
         if near is not None and upload.checksum_algorithm is None:
-            length = wanted.length if wanted else version.size
-            part = await self._begin(upload, place.number, length)
-
-            async def send(backend: IBackend) -> tuple[Stored, str, Checksum | None]:
-                stored = await backend.copy_part(
-                    upload.blob.name,
-                    _id_of(upload),
-                    place.number,
-                    near.name,
-                    wanted,
-                    source_etag=near.etag or None,
-                )
-                if not await self._blobs.is_held(near):
-                    raise BackendUnavailable("the source was replaced while it was copied")
-                return stored, stored.etag, None
-
-            return await self._record(upload, part, send)
+            try:
+                return await self._copy_in_place(upload, place.number, version, near, wanted)
+            except (NoSuchBlob, BlobChanged, BackendRefused) as error:
+                self.log.info("a part is copied through us: {error}", error=str(error))
         return await self._copy_through(upload, place.number, source)
+
+    async def _copy_in_place(
+        self, upload: Upload, number: int, version: Version, near: Blob, wanted: ByteRange | None
+    ) -> Part:
+        part = await self._begin(upload, number, wanted.length if wanted else version.size)
+
+        async def send(backend: IBackend) -> tuple[Stored, str, Checksum | None]:
+            stored = await backend.copy_part(
+                upload.blob.name, _id_of(upload), number, near.name, wanted, source_etag=near.etag or None
+            )
+            if not await self._blobs.is_held(near):
+                raise BackendUnavailable("the source was replaced while it was copied")
+            if wanted is None and is_md5(version.etag) and stored.etag != version.etag:
+                raise IntegrityError(f"{backend.name}: the part is not what was copied")
+            return stored, stored.etag, None
+
+        return await self._record(upload, part, send)
 
     def _near(self, upload: Upload, version: Version) -> Blob | None:
         """A copy on the upload's backend, where that one's ETags are what a client expects."""
@@ -110,10 +122,14 @@ class PartWriter:
         passing = Passing(
             opened.wanted.length if opened.wanted else opened.version.size,
             opened.version.etag if whole else None,
+            opened.version.checksum if whole else None,
             upload.checksum_algorithm,
         )
         try:
-            return await self._put(upload, number, Incoming(opened.body, passing))
+            return await self._put(upload, number, Incoming(Lent(opened.body), passing))
+        except (IntegrityError, BodyAborted) as error:
+            opened.body.stopProducing()
+            raise BackendUnavailable(str(error)) from error
         except BaseException:
             opened.body.stopProducing()
             raise
@@ -121,20 +137,29 @@ class PartWriter:
     async def _put(self, upload: Upload, number: int, incoming: Incoming) -> Part:
         part = await self._begin(upload, number, incoming.length)
         sending = Sending(incoming, self._replay_limit, upload.checksum_algorithm)
+        traits = self._backends.traits_of(upload.blob.backend)
+        try:
+            body = await sending.offer(traits)
+        except BaseException:
+            self._fail(part, unclear=False)
+            raise
 
         async def send(backend: IBackend) -> tuple[Stored, str, Checksum | None]:
-            traits = self._backends.traits_of(backend.name)
-            body = await sending.offer(traits)
             stored = await backend.put_part(upload.blob.name, _id_of(upload), number, body)
             return stored, sending.etag_of(stored, traits), sending.digests().checksum
 
         return await self._record(upload, part, send)
 
-    async def _begin(self, upload: Upload, number: int, size: int) -> Part:
-        def give_back(part: Part) -> None:
-            self._cleaner.background(self._uploads.fail_part(part, unclear=False))
+    async def _find(self, place: PartPlace) -> Upload:
+        upload = await self._uploads.find(place.bucket, place.key, place.upload_id)
+        _id_of(upload)
+        return upload
 
-        return await keep(self._uploads.begin_part(upload, number, size), give_back)
+    async def _begin(self, upload: Upload, number: int, size: int) -> Part:
+        return await keep(self._uploads.begin_part(upload, number, size), partial(self._fail, unclear=False))
+
+    def _fail(self, part: Part, *, unclear: bool) -> None:
+        self._cleaner.insist(partial(self._uploads.fail_part, part, unclear=unclear))
 
     async def _record(self, upload: Upload, part: Part, send: Send) -> Part:
         try:
@@ -143,15 +168,14 @@ class PartWriter:
             # Backends expire ids: there is nothing to add to any more.
             await shield(self._lost(upload, part))
             raise
-        except NoSuchBlob as error:
-            await shield(self._uploads.fail_part(part, unclear=False))
-            raise BackendUnavailable(str(error)) from error
         except BackendError as error:
+            self._fail(part, unclear=error.is_unclear)
+            if error.answered:
+                raise
             self._backends.failed(upload.blob.backend)
-            await shield(self._uploads.fail_part(part, unclear=error.sent))
             raise BackendUnavailable(str(error)) from error
         except BaseException:
-            self._cleaner.background(self._uploads.fail_part(part, unclear=True))
+            self._fail(part, unclear=True)
             raise
         return await shield(self._end(upload, part, stored, etag, checksum))
 
@@ -175,7 +199,7 @@ class PartWriter:
         bucket = Bucket(upload.bucket_id, "", 0)
         aborted = await self._uploads.abort(bucket, upload.key, upload.id)
         if aborted is not None:
-            self._cleaner.clean([aborted.blob], unclear=True)
+            self._cleaner.clean([aborted.blob])
 
 
 def _id_of(upload: Upload) -> str:

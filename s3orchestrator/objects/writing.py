@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from functools import partial
 
-from attrs import define
+from attrs import define, evolve
 
 from s3orchestrator.concurrency import keep, shield
 from s3orchestrator.domain.describing import describe
@@ -17,6 +17,7 @@ from s3orchestrator.domain.records import Blob, BlobState, Bucket, NewVersion, V
 from s3orchestrator.errors import (
     BackendError,
     BackendUnavailable,
+    InsufficientStorage,
     NameTaken,
     NoSuchKey,
     StoreUnavailable,
@@ -65,21 +66,30 @@ class Committer:
         try:
             committed = await self._versions.commit(bucket, blob, stored, version, condition)
         except TransactionUnclear:
-            return await self._read_back(bucket, blob)
+            return await self._read_back(bucket, blob, stored)
         except StoreUnavailable:
-            raise  # nothing can be recorded now; the blob is pending, and so found at the next start
+            self._give_up(blob, stored)
+            raise
         except Exception:
-            self._cleaner.abandon(blob, unclear=False)
+            self._abandon(blob, stored)
             raise
         self._cleaner.clean(committed.displaced)
         return committed.version
 
-    async def _read_back(self, bucket: Bucket, blob: Blob) -> Version:
+    async def _read_back(self, bucket: Bucket, blob: Blob, stored: Stored) -> Version:
         row = await self._blobs.by_name(blob.backend, blob.name)
         if row is not None and row.id == blob.id and row.state is BlobState.LIVE:
             return await self._versions.find(bucket, blob.key)
-        self._cleaner.abandon(blob, unclear=False)
+        self._give_up(blob, stored)
         raise StoreUnavailable("the write could not be recorded")
+
+    def _give_up(self, blob: Blob, stored: Stored) -> None:
+        """Nothing was recorded. An upload stays as it is: a repeated Complete records it."""
+        if blob.upload_id is None:
+            self._abandon(blob, stored)
+
+    def _abandon(self, blob: Blob, stored: Stored) -> None:
+        self._cleaner.abandon(evolve(blob, backend_version=stored.version_id), unclear=False)
 
     async def check_early(self, bucket: Bucket, key: str, condition: WriteCondition | None) -> None:
         """Refuse a write whose condition does not hold already, before any byte is sent."""
@@ -129,7 +139,7 @@ class ObjectWriter:
         try:
             etag = sending.etag_of(stored, self._backends.traits_of(blob.backend))
         except Exception:
-            self._cleaner.abandon(blob, unclear=False)
+            self._cleaner.abandon(evolve(blob, backend_version=stored.version_id), unclear=False)
             raise
         digests = sending.digests()
         version = NewVersion(sending.length, etag, metadata, digests.checksum, sha256=digests.sha256)
@@ -140,11 +150,17 @@ class ObjectWriter:
     ) -> tuple[Blob, Stored, Sending]:
         candidates = await self._backends.writable(sending.length)
         avoid_plain = False
+        failure: BackendError | None = None
         while True:
-            blob = await keep(
-                self._blobs.reserve(bucket, key, sending.length, candidates, avoid_plain=avoid_plain),
-                partial(self._cleaner.abandon, unclear=False),
-            )
+            try:
+                blob = await keep(
+                    self._blobs.reserve(bucket, key, sending.length, candidates, avoid_plain=avoid_plain),
+                    partial(self._cleaner.abandon, unclear=False),
+                )
+            except InsufficientStorage as error:
+                if failure is None:
+                    raise
+                raise BackendUnavailable(f"{failure}; {error}") from failure
             try:
                 stored = await self._attempt(self._backends[blob.backend], blob, sending, metadata)
             except NameTaken as error:
@@ -153,8 +169,9 @@ class ObjectWriter:
                 if not sending.is_replayable:
                     raise BackendUnavailable(f"{blob.backend}: the name is taken; try again") from error
             except BackendError as error:
+                failure = error
                 self._backends.failed(blob.backend)
-                self._cleaner.abandon(blob, unclear=error.sent)
+                self._cleaner.abandon(blob, unclear=error.is_unclear)
                 candidates = [name for name in candidates if name != blob.backend]
                 if not candidates or not sending.is_replayable:
                     raise BackendUnavailable(str(error)) from error

@@ -13,7 +13,12 @@ from s3orchestrator.store.dooming import Claim, doom_pending, drop
 from s3orchestrator.store.operations import ILedger, Left, LooseEnd
 from s3orchestrator.store.rows import BLOB, blob_of
 
-PENDING = "SELECT id FROM blobs WHERE state = 'pending' AND upload_id IS NULL"
+# No client has ever heard of an upload that its backend did not confirm.
+PENDING = """
+    SELECT id FROM blobs WHERE state = 'pending' AND upload_id IS NULL
+    UNION ALL
+    SELECT blob_id FROM uploads WHERE state IN ('open', 'completing') AND backend_upload IS NULL
+"""
 GIVE_BACK_DOOMED = "UPDATE blobs SET owner = NULL WHERE state = 'doomed' AND owner IS NOT NULL"
 GIVE_BACK_RESTING = "UPDATE blobs SET owner = NULL WHERE state = 'resting' AND owner IS NOT NULL"
 
@@ -34,6 +39,8 @@ STILL_PENDING = "SELECT id FROM blobs WHERE id = :id AND state = 'pending' AND u
 async def recover(ledger: ILedger) -> int:
     """
     Doom pending blobs of no open upload and give claims back; returns how many were doomed.
+
+    An upload counts as open once its backend has confirmed it.
 
     A leftover is never promoted: its client was not told that it is stored.
     """
