@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from attrs import define
-from twisted.internet.interfaces import IConsumer
-from zope.interface import implementer
 
+from s3orchestrator.bodies.filtered import FilteredBody
+from s3orchestrator.bodies.sources import discard
 from s3orchestrator.objects.incoming import Incoming
 from s3orchestrator.protocol.call import Call
 from s3orchestrator.protocol.claims import Kind
@@ -46,21 +46,21 @@ def _content_length(call: Call) -> int | None:
     return call.body.length if b"content-length" in call.headers else None
 
 
-@implementer(IConsumer)
 @define(eq=False)
-class _Feeding:
-    """Gives a document to its reader as it arrives, so that no turn of the reactor is long."""
+class _Reading:
+    """A filter that gives a document to its reader as it arrives, so that no turn of the reactor is long."""
 
     _reader: Reader
 
-    def registerProducer(self, producer: object, streaming: bool) -> None:
-        """Nobody is asked to pause: the reader is as fast as the network."""
+    def resize(self, length: int) -> int:
+        return 0
 
-    def unregisterProducer(self) -> None:
-        """Nobody was registered."""
-
-    def write(self, data: bytes) -> None:
+    def update(self, data: bytes) -> bytes:
         self._reader.feed(data)
+        return b""
+
+    def finish(self) -> bytes:
+        return b""
 
 
 async def read_document(task: Task, reader: Reader) -> None:
@@ -76,4 +76,4 @@ async def read_document(task: Task, reader: Reader) -> None:
     if payload.length > reader.max_bytes:
         raise S3Error("MaxMessageLengthExceeded", MaxMessageLengthBytes=reader.max_bytes)
     body, _ = Incoming(task.call.body, payload).open(want_md5=False)
-    await body.startProducing(_Feeding(reader))
+    await discard(FilteredBody(body, _Reading(reader)))
