@@ -259,11 +259,12 @@ def _upload_or_copy(call: Call, operation: Operation) -> Operation:
         raise invalid_argument(
             "partNumber", call.parameters["partNumber"], "This operation does not accept partNumber"
         )
-    if call.header(b"x-amz-copy-source") is None:
-        return operation
+    is_copy = call.header(b"x-amz-copy-source") is not None
     copied_range = call.header(b"x-amz-copy-source-range")
-    if operation is Operation.PUT_OBJECT and copied_range is not None:
+    if copied_range is not None and not (is_copy and operation is Operation.UPLOAD_PART):
         raise invalid_argument("x-amz-copy-source-range", copied_range)
+    if not is_copy:
+        return operation
     return _COPIES[operation]
 
 

@@ -119,10 +119,15 @@ class IdentifyTests(SynchronousTestCase):
 
     def test_a_range_needs_an_upload(self) -> None:
         """
-        Part of an object can only be copied into a part.
+        Part of an object can only be copied into a part, and nothing without a source.
         """
-        request = call("PUT /b/k", x_amz_copy_source="b/x", x_amz_copy_source_range="bytes=0-1")
-        self.assertEqual(self.assertRaises(S3Error, identify, request).code, "InvalidArgument")
+        for line, source in (
+            ("PUT /b/k", {"x_amz_copy_source": "b/x"}),
+            ("PUT /b/k", {}),
+            ("PUT /b/k?partNumber=1&uploadId=u", {}),
+        ):
+            request = call(line, x_amz_copy_source_range="bytes=0-1", **source)
+            self.assertEqual(self.assertRaises(S3Error, identify, request).code, "InvalidArgument")
 
     def test_wrong_methods_are_told_the_right_ones(self) -> None:
         """
