@@ -14,6 +14,8 @@ from s3orchestrator.errors import BackendError
 from s3orchestrator.interfaces import IBackend, IBlobs, IUploads
 
 PAGE = 1000
+# A directory is read whole for each page; services that give fewer at a time do so.
+LISTED_AT_ONCE = 10_000
 
 
 @define(eq=False)
@@ -60,11 +62,11 @@ class BackendChecker:
     async def _listing(self, backend: IBackend) -> AsyncIterator[Seen]:
         after = ""
         while True:
-            page = await backend.list_objects("", after, PAGE)
+            page = await backend.list_objects("", after, LISTED_AT_ONCE)
+            if not page:
+                return
             for listed in page:
                 yield Seen(listed.name, listed.size, listed.etag)
-            if len(page) < PAGE:
-                return
             after = page[-1].name
 
     async def _check_uploads(self, backend: IBackend) -> AsyncIterator[Finding]:
