@@ -7,6 +7,7 @@ constructor asks for.
 
 from __future__ import annotations
 
+import gc
 from collections.abc import Mapping, Sequence
 from random import Random
 from typing import Any
@@ -323,6 +324,16 @@ class Orchestrator:
 
 def _too_slow() -> Exception:
     return StoreUnavailable("it takes too long")
+
+
+def begun() -> None:
+    """
+    Exempt all that is in memory from garbage collection; for programs, once they serve.
+
+    It lives as long as they do, and looking through it took 40 ms each time, in which nobody was served.
+    """
+    gc.collect()
+    gc.freeze()
 
 
 def build(config: Config, reactor: Any) -> Orchestrator:

@@ -9,7 +9,7 @@ from twisted.application.service import Service
 from twisted.internet.defer import Deferred
 from twisted.python import usage
 
-from s3orchestrator.app import Orchestrator, build
+from s3orchestrator.app import Orchestrator, begun, build
 from s3orchestrator.concurrency import start
 from s3orchestrator.config.loader import load
 from s3orchestrator.config.problems import ConfigErrors
@@ -42,7 +42,7 @@ class OrchestratorService(Service):
         config = load(Path(self._options["config"]), os.environ, mode=self._options["mode"]).config
         set_level(config.server.log_level)
         self._orchestrator = build(config, reactor)
-        start(self._orchestrator.start()).addErrback(self._failed)
+        start(self._orchestrator.start()).addCallbacks(lambda _: begun(), self._failed)
 
     def _failed(self, failure: object) -> None:
         from twisted.internet import reactor

@@ -9,7 +9,7 @@ from typing import TextIO
 from twisted.internet.interfaces import IReactorCore
 from twisted.python import usage
 
-from s3orchestrator.app import Orchestrator, build
+from s3orchestrator.app import Orchestrator, begun, build
 from s3orchestrator.concurrency import start
 from s3orchestrator.config.loader import Loaded, load
 from s3orchestrator.config.problems import ConfigErrors
@@ -98,6 +98,7 @@ def serve(loaded: Loaded, log: LineObserver, stderr: TextIO, announce: str = "")
 
 
 def _announce(orchestrator: Orchestrator, text: str) -> None:
+    begun()
     if text:
         sys.stdout.write(text.replace("{endpoint}", orchestrator.endpoint))
         sys.stdout.flush()
