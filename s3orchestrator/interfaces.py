@@ -238,6 +238,9 @@ class ITransaction(Interface):
     async def run(statement: str, **parameters: object) -> int:
         """Execute; returns the number of rows changed."""
 
+    async def insert(statement: str, **parameters: object) -> int:
+        """Execute an INSERT of one row; returns the `id` it was given."""
+
     async def one(statement: str, **parameters: object) -> Row | None:
         """Execute; returns the first row, or None."""
 

@@ -14,7 +14,7 @@ from s3orchestrator.domain.records import Blob, BlobState, Bucket, Usage
 from s3orchestrator.interfaces import IBlobs, ITransaction
 from s3orchestrator.store.counting import Kind, Tally
 from s3orchestrator.store.dooming import Claim, doom_pending, end_upload
-from s3orchestrator.store.operations import ILedger, Left, LooseEnd, attempt
+from s3orchestrator.store.operations import ILedger, Left, attempt
 from s3orchestrator.store.recovering import recover, tie_up
 from s3orchestrator.store.reserving import Reserving, TraitsOf, Wanted
 from s3orchestrator.store.resting import REST_AGAIN, end_rest, end_rests, forget, refuse
@@ -122,7 +122,7 @@ class Blobs:
         async def work(tx: ITransaction) -> Blob:
             return await self._reserving.reserve(tx, wanted, backends, operation)
 
-        return await attempt(self._ledger, work, LooseEnd(Left.RESERVATION, operation))
+        return await attempt(self._ledger, work, (Left.RESERVATION, operation))
 
     async def reserve_scratch(self, backend: str) -> Sequence[Blob]:
         operation = self._ledger.operations.begin()
@@ -145,7 +145,7 @@ class Blobs:
             await tally.write(tx)
             return blobs
 
-        return await attempt(self._ledger, work, LooseEnd(Left.RESERVATION, operation))
+        return await attempt(self._ledger, work, (Left.RESERVATION, operation))
 
     async def abandon(self, blob: Blob, *, unclear: bool) -> Blob | None:
         claim = Claim.by(self._ledger, "abandoned")
@@ -156,7 +156,7 @@ class Blobs:
             await tally.write(tx)
             return doomed
 
-        return await attempt(self._ledger, work, claim.loose_end)
+        return await attempt(self._ledger, work, claim.left)
 
     async def refused(self, blob: Blob) -> None:
         async def work(tx: ITransaction) -> None:
@@ -258,4 +258,4 @@ class Blobs:
                 )
             return blobs
 
-        return await attempt(self._ledger, work, claim.loose_end)
+        return await attempt(self._ledger, work, claim.left)

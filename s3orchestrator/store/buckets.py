@@ -78,7 +78,7 @@ class Buckets:
                 raise BucketNotEmpty(bucket.name)
             return await _end_uploads(tx, bucket, claim)
 
-        return await attempt(self._ledger, work, claim.loose_end)
+        return await attempt(self._ledger, work, claim.left)
 
 
 async def _end_uploads(tx: ITransaction, bucket: Bucket, claim: Claim) -> Sequence[Blob]:

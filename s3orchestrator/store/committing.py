@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from attrs import evolve, frozen
+from attrs import frozen
 
 from s3orchestrator.domain.records import (
     NULL_VERSION,
@@ -39,7 +39,6 @@ INSERT_VERSION = """
                           parts, sha256)
     VALUES (:bucket_id, :key, :version_id, TRUE, FALSE, :size, :etag, :modified_ms,
             :metadata, :storage_class, :algorithm, :value, :kind, :parts, :sha256)
-    RETURNING id
 """
 GO_LIVE = """
     UPDATE blobs
@@ -111,7 +110,7 @@ async def _make_room(tx: ITransaction, tally: Tally, current: Row, claim: Claim)
 
 async def _insert(tx: ITransaction, bucket: Bucket, key: str, new: NewVersion, modified_ms: int) -> int:
     checksum = new.checksum
-    row = await tx.one(
+    return await tx.insert(
         INSERT_VERSION,
         bucket_id=bucket.id,
         key=key,
@@ -124,11 +123,9 @@ async def _insert(tx: ITransaction, bucket: Bucket, key: str, new: NewVersion, m
         algorithm=checksum.algorithm if checksum else None,
         value=checksum.value if checksum else None,
         kind=checksum.kind if checksum else None,
-        parts=write_parts(new.parts),
+        parts=write_parts(new.parts) if new.parts else None,
         sha256=new.sha256,
     )
-    assert row is not None
-    return int(row[0])
 
 
 async def _go_live(tx: ITransaction, tally: Tally, what: Commit, version: int, now_ms: int) -> Blob:
@@ -150,14 +147,22 @@ async def _go_live(tx: ITransaction, tally: Tally, what: Commit, version: int, n
     if not moved:
         raise Conflict(f"{blob.name} is not pending any more")
     tally.move(blob.backend, blob.bucket_id, Kind.RESERVED, reserved, Kind.LIVE, size)
-    return evolve(
-        blob,
+    return Blob(
+        id=blob.id,
+        backend=blob.backend,
+        name=blob.name,
         state=BlobState.LIVE,
         size=size,
+        created_ms=blob.created_ms,
+        bucket_id=blob.bucket_id,
+        key=blob.key,
         etag=stored.etag,
         backend_version=stored.version_id,
+        plain=blob.plain,
         was_live=True,
         unclear=False,
+        upload_id=blob.upload_id,
+        multipart=blob.multipart,
     )
 
 

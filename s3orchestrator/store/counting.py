@@ -28,6 +28,12 @@ GIVE_TO_BACKEND = "UPDATE backend_guards SET taken = taken - :size WHERE backend
 GIVE_TO_BUCKET = "UPDATE bucket_guards SET taken = taken - :size WHERE bucket_id = :bucket_id"
 
 COUNT = """
+    UPDATE byte_counts
+       SET live = live + :live, reserved = reserved + :reserved, orphan = orphan + :orphan,
+           objects = objects + :objects, held = held + :held
+     WHERE backend = :backend AND bucket_id = :bucket_id AND shard = 0
+"""
+COUNT_FIRST = """
     INSERT INTO byte_counts (backend, bucket_id, shard, live, reserved, orphan, objects, held)
     VALUES (:backend, :bucket_id, 0, :live, :reserved, :orphan, :objects, :held)
     ON CONFLICT (backend, bucket_id, shard) DO UPDATE
@@ -77,16 +83,17 @@ class Tally:
         """Write the changes in the order of names, as late as the transaction can."""
         for (backend, bucket_id), change in sorted(self._changes.items()):
             live, reserved, orphan, objects, held = change
-            await tx.run(
-                COUNT,
-                backend=backend,
-                bucket_id=bucket_id,
-                live=live,
-                reserved=reserved,
-                orphan=orphan,
-                objects=objects,
-                held=held,
-            )
+            counts = {
+                "backend": backend,
+                "bucket_id": bucket_id,
+                "live": live,
+                "reserved": reserved,
+                "orphan": orphan,
+                "objects": objects,
+                "held": held,
+            }
+            if not await tx.run(COUNT, **counts):
+                await tx.run(COUNT_FIRST, **counts)
             released = -(live + reserved + orphan)
             if released > 0:
                 await tx.run(GIVE_TO_BACKEND, backend=backend, size=released)

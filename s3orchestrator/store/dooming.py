@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from attrs import evolve, frozen
+from attrs import frozen
 
 from s3orchestrator.domain.records import Blob
 from s3orchestrator.interfaces import ITransaction
 from s3orchestrator.store.counting import Kind, Tally
-from s3orchestrator.store.operations import ILedger, Left, LooseEnd
+from s3orchestrator.store.operations import ILedger, Left
 from s3orchestrator.store.rows import BLOB, blob_of
 
 _DOOM = """
@@ -31,7 +31,7 @@ class Claim:
     """Who dooms, as part of which operation, when and why; `owner` None leaves it to cleaning up."""
 
     owner: int | None
-    operation: int | None
+    operation: int
     now_ms: int
     reason: str
 
@@ -41,10 +41,9 @@ class Claim:
         return cls(ledger.operations.owner, ledger.operations.begin(), ledger.now_ms(), reason)
 
     @property
-    def loose_end(self) -> LooseEnd:
+    def left(self) -> tuple[Left, int]:
         """What to note if nobody hears what was claimed."""
-        assert self.operation is not None
-        return LooseEnd(Left.CLAIM, self.operation)
+        return Left.CLAIM, self.operation
 
 
 async def doom_pending(
@@ -65,7 +64,7 @@ async def doom_pending(
     )
     if row is None:
         return None
-    blob = evolve(blob_of(row), unclear=unclear)
+    blob = blob_of(row, unclear=unclear)
     move(tally, blob, Kind.RESERVED, Kind.ORPHAN)
     await end_upload(tx, blob, claim.now_ms)
     return blob
@@ -81,7 +80,7 @@ async def doom_version(tx: ITransaction, tally: Tally, version: int, claim: Clai
         now_ms=claim.now_ms,
         reason=claim.reason,
     )
-    blobs = tuple(evolve(blob_of(row), unclear=False) for row in rows)
+    blobs = tuple([blob_of(row, unclear=False) for row in rows])
     for blob in blobs:
         move(tally, blob, Kind.LIVE, Kind.ORPHAN)
     return blobs

@@ -59,14 +59,17 @@ class ILedger(IDatabase):
     operations: Operations = Attribute("those of this process")
 
 
-async def attempt(ledger: ILedger, work: Callable[[ITransaction], Awaitable[T]], *left: LooseEnd) -> T:
+async def attempt(
+    ledger: ILedger, work: Callable[[ITransaction], Awaitable[T]], *left: tuple[Left, int]
+) -> T:
     """
-    Run `work` in a transaction; if its result does not reach the caller, note what may be left.
+    Run `work` in a transaction; if its result does not reach the caller, note what may be left:
+    its kind, and the number as in `LooseEnd`.
 
     A caller that leaves changes nothing: what it asked for may already be happening.
     """
     try:
         return await ledger.transact(work)
     except (CancelledError, TransactionUnclear):
-        ledger.operations.loose_ends.extend(left)
+        ledger.operations.loose_ends.extend(LooseEnd(kind, number) for kind, number in left)
         raise

@@ -44,7 +44,7 @@ async def recover(ledger: ILedger) -> int:
 
     A leftover is never promoted: its client was not told that it is stored.
     """
-    claim = Claim(None, None, ledger.now_ms(), "left at start")
+    claim = Claim(None, 0, ledger.now_ms(), "left at start")
 
     async def work(tx: ITransaction) -> int:
         tally = Tally()
@@ -84,5 +84,5 @@ async def _tie_up_one(tx: ITransaction, tally: Tally, end: LooseEnd, ledger: ILe
         await tx.run(UNCLAIM_DOOMED, owner=owner, operation=end.number)
         await tx.run(UNCLAIM_RESTING, owner=owner, operation=end.number)
     elif await tx.one(STILL_PENDING, id=end.number):
-        claim = Claim(None, None, ledger.now_ms(), "commit unclear")
+        claim = Claim(None, 0, ledger.now_ms(), "commit unclear")
         await doom_pending(tx, tally, end.number, claim, unclear=True)

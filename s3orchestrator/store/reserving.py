@@ -37,7 +37,6 @@ INSERT = """
                        upload_id, multipart, owner, operation)
     VALUES (:backend, :name, 'pending', :size, :now_ms, :bucket_id, :key, :is_plain,
             :upload_id, :multipart, :owner, :operation)
-    RETURNING id
 """
 
 
@@ -120,7 +119,7 @@ class Reserving:
         self, tx: ITransaction, wanted: Wanted, backend: str, name: str, operation: int, *, is_plain: bool
     ) -> Blob:
         now_ms = self._ledger.now_ms()
-        row = await tx.one(
+        blob_id = await tx.insert(
             INSERT,
             backend=backend,
             name=name,
@@ -135,12 +134,11 @@ class Reserving:
             owner=self._ledger.operations.owner if wanted.upload_id is None else None,
             operation=operation,
         )
-        assert row is not None
         tally = Tally()
         tally.move(backend, wanted.bucket.id, Kind.ABSENT, 0, Kind.RESERVED, wanted.size)
         await tally.write(tx)
         return Blob(
-            id=row[0],
+            id=blob_id,
             backend=backend,
             name=name,
             state=BlobState.PENDING,

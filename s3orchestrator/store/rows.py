@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import lru_cache
 from typing import Any
 
 from s3orchestrator.domain.records import (
@@ -43,8 +44,12 @@ BLOB = (
 _BLOB_WIDTH = BLOB.count(",") + 1
 
 
-def blob_of(row: Sequence[Any]) -> Blob:
-    """Read the columns of `BLOB`."""
+def blob_of(row: Sequence[Any], *, unclear: bool | None = None) -> Blob:
+    """
+    Read the columns of `BLOB`.
+
+    `unclear` is what was known before a claim set the mark (L8).
+    """
     (
         blob_id,
         backend,
@@ -58,7 +63,7 @@ def blob_of(row: Sequence[Any]) -> Blob:
         backend_version,
         is_plain,
         was_live,
-        unclear,
+        marked_unclear,
         suspect,
         attempts,
         upload_id,
@@ -77,9 +82,51 @@ def blob_of(row: Sequence[Any]) -> Blob:
         backend_version,
         bool(is_plain),
         bool(was_live),
-        bool(unclear),
+        bool(marked_unclear) if unclear is None else unclear,
         bool(suspect),
         attempts,
+        upload_id,
+        bool(multipart),
+    )
+
+
+# What differs between live blobs of one key, which is what reads need.
+LIVE_BLOB = (
+    "id, backend, name, size, created_ms, etag, backend_version, is_plain, suspect, upload_id, multipart"
+)
+
+
+def live_blob_of(bucket_id: int, key: str, row: Sequence[Any]) -> Blob:
+    """Read the columns of `LIVE_BLOB` of a blob that is live."""
+    (
+        blob_id,
+        backend,
+        name,
+        size,
+        created_ms,
+        etag,
+        backend_version,
+        is_plain,
+        suspect,
+        upload_id,
+        multipart,
+    ) = row
+    return Blob(
+        blob_id,
+        backend,
+        name,
+        BlobState.LIVE,
+        size,
+        created_ms,
+        bucket_id,
+        key,
+        etag,
+        backend_version,
+        bool(is_plain),
+        True,
+        False,
+        bool(suspect),
+        0,
         upload_id,
         bool(multipart),
     )
@@ -94,22 +141,41 @@ VERSION_WIDTH = VERSION.count(",") + 1
 
 def version_of(bucket_id: int, key: str, row: Sequence[Any], blobs: tuple[Blob, ...]) -> Version:
     """Read the columns of `VERSION`, which may be followed by others."""
+    (
+        row_id,
+        version_id,
+        is_latest,
+        is_delete_marker,
+        size,
+        etag,
+        modified_ms,
+        metadata,
+        algorithm,
+        value,
+        kind,
+        parts,
+        sha256,
+    ) = row[:VERSION_WIDTH]
     return Version(
-        row[0],
+        row_id,
         bucket_id,
         key,
-        row[1],
-        bool(row[2]),
-        bool(row[3]),
-        row[4],
-        row[5],
-        row[6],
-        ObjectMetadata.from_json(row[7]),
-        checksum_of(row[8], row[9], row[10]),
-        read_parts(row[11]),
-        row[12],
+        version_id,
+        bool(is_latest),
+        bool(is_delete_marker),
+        size,
+        etag,
+        modified_ms,
+        _metadata_of(metadata),
+        checksum_of(algorithm, value, kind) if algorithm is not None else None,
+        read_parts(parts) if parts is not None else (),
+        sha256,
         blobs,
     )
+
+
+# Many objects share what is said about them, which is often no more than a content type.
+_metadata_of = lru_cache(maxsize=4096)(ObjectMetadata.from_json)
 
 
 def checksum_of(algorithm: str | None, value: str | None, kind: str | None) -> Checksum | None:
@@ -154,7 +220,7 @@ def upload_of(row: Sequence[Any]) -> Upload:
         row[2],
         _UPLOAD_STATES[row[3]],
         blob,
-        ObjectMetadata.from_json(row[4]),
+        _metadata_of(row[4]),
         row[5],
         row[6],
         row[7],

@@ -7,7 +7,10 @@ statement, and where a database has no use for one it is empty: then nothing is 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import re
+from collections.abc import Callable, Mapping, Sequence
+from functools import cache
+from operator import itemgetter
 from string import Template
 
 from attrs import Factory, define, field
@@ -56,3 +59,26 @@ SQLITE = Dialect(
         "lock_key": "",
     },
 )
+
+
+_PARAMETER = re.compile(r":([a-z_][a-z0-9_]*)")
+
+Pick = Callable[[Mapping[str, object]], Sequence[object]]
+
+
+@cache
+def positional(statement: str) -> tuple[str, Pick]:
+    """
+    Return a statement as SQLite takes it fastest, and what puts its parameters in order.
+
+    Binding by name costs the driver a string per parameter and execution.
+    """
+    sql = SQLITE.render(statement)
+    names = _PARAMETER.findall(sql)
+    sql = _PARAMETER.sub("?", sql)
+    if not names:
+        return sql, lambda parameters: ()
+    if len(names) == 1:
+        (name,) = names
+        return sql, lambda parameters: (parameters[name],)
+    return sql, itemgetter(*names)

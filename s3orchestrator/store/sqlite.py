@@ -29,7 +29,7 @@ from s3orchestrator.interfaces import ITransaction, Row
 from s3orchestrator.store.lockfile import LockFile
 from s3orchestrator.store.migrate import level, migrate, migrations
 from s3orchestrator.store.operations import ILedger, Operations
-from s3orchestrator.store.sql import SQLITE
+from s3orchestrator.store.sql import positional
 from s3orchestrator.store.writer import Outcome, Work, Writer
 
 T = TypeVar("T")
@@ -140,7 +140,8 @@ class SqliteDatabase:
             raise StoreUnavailable("the ledger is closed or away")
         try:
             # All rows at once: no read transaction stays open.
-            return self._reader.execute(SQLITE.render(statement), parameters).fetchall()
+            sql, pick = positional(statement)
+            return self._reader.execute(sql, pick(parameters)).fetchall()
         except sqlite3.OperationalError as error:
             raise StoreUnavailable(f"ledger: {error}") from error
 

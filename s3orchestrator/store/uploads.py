@@ -238,7 +238,7 @@ class Uploads:
             assert blob is not None  # it is pending for as long as its upload is open
             return evolve(upload, state=UploadState.ABORTED, blob=blob)
 
-        return await attempt(self._ledger, work, claim.loose_end)
+        return await attempt(self._ledger, work, claim.left)
 
     async def page(
         self,
@@ -302,4 +302,4 @@ class Uploads:
             await tally.write(tx)
             return doomed
 
-        return await attempt(self._ledger, work, claim.loose_end)
+        return await attempt(self._ledger, work, claim.left)

@@ -24,14 +24,14 @@ from s3orchestrator.store import pages
 from s3orchestrator.store.committing import HOLD_BUCKET, LOCK_KEY, Commit, commit
 from s3orchestrator.store.counting import Tally
 from s3orchestrator.store.dooming import Claim
-from s3orchestrator.store.operations import ILedger, Left, LooseEnd, attempt
+from s3orchestrator.store.operations import ILedger, Left, attempt
 from s3orchestrator.store.removing import remove
-from s3orchestrator.store.rows import BLOB, VERSION, VERSION_WIDTH, blob_of, columns, version_of
+from s3orchestrator.store.rows import LIVE_BLOB, VERSION, VERSION_WIDTH, columns, live_blob_of, version_of
 
 MAX_KEYS_PER_TRANSACTION = 100  # more would keep everybody else's writes waiting
 
 _FIND = f"""
-    SELECT {columns("v", VERSION)}, {columns("b", BLOB)}
+    SELECT {columns("v", VERSION)}, {columns("b", LIVE_BLOB)}
       FROM versions v LEFT JOIN blobs b ON b.version = v.id
      WHERE v.bucket_id = :bucket_id AND v.key = :key
 """
@@ -88,7 +88,7 @@ class Versions:
             rows = await self._ledger.query(FIND_VERSION, bucket_id=bucket.id, key=key, version_id=version_id)
             if not rows:
                 raise NoSuchVersion(f"{key} {version_id}")
-        return version_of(bucket.id, key, rows[0], _blobs_of(rows))
+        return version_of(bucket.id, key, rows[0], _blobs_of(bucket.id, key, rows))
 
     async def commit(
         self,
@@ -116,7 +116,7 @@ class Versions:
             await tally.write(tx)
             return committed
 
-        return await attempt(self._ledger, work, LooseEnd(Left.COMMIT, blob.id), claim.loose_end)
+        return await attempt(self._ledger, work, (Left.COMMIT, blob.id), claim.left)
 
     async def remove(
         self,
@@ -171,7 +171,7 @@ class Versions:
             await tally.write(tx)
             return removed
 
-        return await attempt(self._ledger, work, claim.loose_end)
+        return await attempt(self._ledger, work, claim.left)
 
     async def _tell(self, tx: ITransaction, change: Change) -> None:
         if self._notices_of is None:
@@ -183,10 +183,10 @@ class Versions:
             )
 
 
-def _blobs_of(rows: Sequence[Sequence[Any]]) -> tuple[Blob, ...]:
+def _blobs_of(bucket_id: int, key: str, rows: Sequence[Sequence[Any]]) -> tuple[Blob, ...]:
     if rows[0][VERSION_WIDTH] is None:
         return ()
-    blobs = [blob_of(row[VERSION_WIDTH:]) for row in rows]
+    blobs = [live_blob_of(bucket_id, key, row[VERSION_WIDTH:]) for row in rows]
     if len(blobs) > 1:
         blobs.sort(key=lambda blob: blob.id)
     return tuple(blobs)

@@ -20,7 +20,7 @@ from zope.interface import implementer
 
 from s3orchestrator.errors import Conflict, OrchestratorError, StoreUnavailable, TransactionUnclear
 from s3orchestrator.interfaces import ITransaction, Row
-from s3orchestrator.store.sql import SQLITE
+from s3orchestrator.store.sql import positional
 
 T = TypeVar("T")
 Work = Callable[[ITransaction], Awaitable[T]]
@@ -51,24 +51,30 @@ class _RolledBackAsAWhole(Exception):
 class SqliteTransaction:
     """Statements on one connection; awaiting them never waits."""
 
-    __slots__ = ("_execute",)
+    __slots__ = ("_cursor",)
 
     def __init__(self, cursor: sqlite3.Cursor) -> None:
-        self._execute = cursor.execute
+        self._cursor = cursor
 
     async def run(self, statement: str, **parameters: object) -> int:
         """Execute; returns the number of rows changed."""
-        if not (sql := SQLITE.render(statement)):
-            return 0
-        return self._execute(sql, parameters).rowcount
+        sql, pick = positional(statement)
+        return self._cursor.execute(sql, pick(parameters)).rowcount if sql else 0
+
+    async def insert(self, statement: str, **parameters: object) -> int:
+        """Execute an INSERT of one row; returns the `id` it was given."""
+        sql, pick = positional(statement)
+        return self._cursor.execute(sql, pick(parameters)).lastrowid or 0
 
     async def one(self, statement: str, **parameters: object) -> Row | None:
         """Execute; returns the first row, or None."""
-        return self._execute(SQLITE.render(statement), parameters).fetchone()
+        sql, pick = positional(statement)
+        return self._cursor.execute(sql, pick(parameters)).fetchone()
 
     async def all(self, statement: str, **parameters: object) -> list[Row]:
         """Execute; returns all rows."""
-        return self._execute(SQLITE.render(statement), parameters).fetchall()
+        sql, pick = positional(statement)
+        return self._cursor.execute(sql, pick(parameters)).fetchall()
 
 
 @define(eq=False)
