@@ -50,6 +50,7 @@ class Connection(Protocol):
         self._buffer = b""
         self._dropped = False
         self._flowing = False
+        self._held = False
         self._written = 0
         self._taken = 0
         self.served = 0
@@ -248,8 +249,12 @@ class Connection(Protocol):
             return
         if leftover or not self._keeps:
             self._drop()
-        else:
-            self._become_idle()
+            return
+        if self._held:
+            # Its consumer paused on the last bytes; the next reply has another one.
+            self._held = False
+            self.transport.resumeProducing()
+        self._become_idle()
 
     # --- pace -----------------------------------------------------------------------------
 
@@ -257,12 +262,14 @@ class Connection(Protocol):
         """Stop reading: our side does not keep up, and that is not held against the server."""
         if self._body is not None:
             self.deadline = inf
+            self._held = True
             self.transport.pauseProducing()
 
     def go_on(self) -> None:
         """Read again."""
         if self._body is not None:
             self.deadline = self._seconds() + self._owner.timeouts.silence
+            self._held = False
             self.transport.resumeProducing()
 
     # --- the end --------------------------------------------------------------------------

@@ -196,6 +196,32 @@ class ReplyTests(ClientTestCase):
         await done
         self.assertEqual(len(kept.data), 32 * MIB)
 
+    async def test_paused_at_the_end(self) -> None:
+        """
+        A consumer that pauses on the last bytes does not keep the connection from its next reply.
+        """
+
+        async def script(peer: Peer) -> None:
+            for body in (b"first", b"second"):
+                await peer.head()
+                peer.send(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % len(body))
+                await pause(0.02)
+                peer.send(body)
+
+        class Pausing(Kept):
+            def write(self, data: bytes) -> None:
+                super().write(data)
+                reply.body.pauseProducing()
+
+        self.serve(script)
+        reply = await self.get()
+        kept = Pausing()
+        await reply.body.startProducing(kept)
+        reply.body.resumeProducing()
+        self.assertEqual(kept.data, b"first")
+        self.assertEqual(await collect((await self.get()).body, 10), b"second")
+        self.assertEqual(self.server.accepted, 1)
+
     async def test_dropped_when_stopped(self) -> None:
         """
         A body nobody wants to the end costs its connection; stopping twice is harmless.
