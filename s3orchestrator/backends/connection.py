@@ -171,6 +171,7 @@ class Connection(Protocol):
             self._fail(self._trouble("it changed the protocol"))
             return False
         if head.status == 100 and self.phase == "asking":
+            self._owner.asked(answered=True)
             self._send_body(b"")
         return self._exchange is not None
 
@@ -281,6 +282,7 @@ class Connection(Protocol):
         if now < self.deadline:
             return
         if self.phase == "asking":
+            self._owner.asked(answered=False)
             self._send_body(b"")
         else:
             self._fail(self._trouble(_SILENT[self.phase]))

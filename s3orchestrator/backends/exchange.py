@@ -87,5 +87,8 @@ class Owner(Typed):
     def lost(self, connection: Connection, failure: Failure) -> None:
         """It is no more. If it never became ready, `failure` says why."""
 
+    def asked(self, *, answered: bool) -> None:
+        """It was asked for leave to send a body, and said yes, or nothing in time."""
+
     def retry(self, exchange: Exchange) -> None:
         """The connection had been kept for too long: this request got no byte of a reply."""

@@ -34,6 +34,10 @@ FRESH = 4.0
 # Every exchange has its socket, and a slow client may hold one for hours.
 MAX_CONNECTIONS = 256
 
+# A server that let this many requests for leave go by, one after the other, does not know of
+# them; waiting on would cost a second for each upload.
+UNANSWERED = 3
+
 
 @define(eq=False)
 class HttpClient:
@@ -56,6 +60,7 @@ class HttpClient:
     _waiting: deque[Exchange] = field(init=False, factory=deque)
     _retrying: deque[Exchange] = field(init=False, factory=deque)
     _sweeping: IDelayedCall | None = field(init=False, default=None)
+    _unanswered: int = field(init=False, default=0)
     _closed: bool = field(init=False, default=False)
     _until_closed: list[Deferred[None]] = field(init=False, factory=list)
 
@@ -77,8 +82,10 @@ class HttpClient:
 
         :param repeatable: doing it twice is as good as once; it is sent again if a kept
             connection turns out to be dead.
-        :param asks: wait until the server says that it wants the body, or for a second.
+        :param asks: wait until the server says that it wants the body, or for a second; not if it
+            has never answered that.
         """
+        asks = asks and body is not None and self._unanswered < UNANSWERED
         lines = [b"%b %b HTTP/1.1\r\nHost: %b\r\n" % (method, target, self.host)]
         lines += [b"%b: %b\r\n" % header for header in headers]
         if body is not None:
@@ -92,7 +99,7 @@ class HttpClient:
         # The request line and Host are one entry of the list, the empty line another.
         if head.count(b"\n") != len(lines) + 1 or head.count(b"\r") != len(lines) + 1:
             raise ValueError("a line end in a header")
-        exchange = Exchange(method, head, body, repeatable, asks and body is not None)
+        exchange = Exchange(method, head, body, repeatable, asks)
         answered = exchange.answered = Deferred(partial(self._cancel, exchange))
         self._give(exchange)
         return answered
@@ -201,6 +208,10 @@ class HttpClient:
         else:
             self._dial_if_needed()
             self._check_closed()
+
+    def asked(self, *, answered: bool) -> None:
+        """A server was asked for leave to send."""
+        self._unanswered = 0 if answered else self._unanswered + 1
 
     def retry(self, exchange: Exchange) -> None:
         """Send it again, on a connection that is surely alive."""

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from twisted.trial.unittest import TestCase
 
 from s3orchestrator.backends.s3 import S3Backend
@@ -18,7 +16,6 @@ class S3Contract(BackendContract):
     """A new bucket for each test."""
 
     part_size = 5 * 1024 * 1024
-    settings: dict[str, Any] = {}
     server: servers.Server
 
     async def make_backend(self) -> IBackend:
@@ -32,7 +29,6 @@ class S3Contract(BackendContract):
             access_key_id=self.server.access_key_id,
             secret_access_key=self.server.secret_access_key,
             force_path_style=True,
-            **self.settings,
         )
         backend = S3Backend.of(settings, ServerConfig(listen_addr="127.0.0.1:0"), reactor)
         self.addCleanup(backend.close)
@@ -81,9 +77,3 @@ class RadosgwContract(S3Contract, TestCase):
             await self.complete("k", upload, parts[:1])
         await self.complete("k", upload, parts)
         self.assertEqual(await self.read("k"), b"".join(contents))
-
-
-class RadosgwSignedContract(RadosgwContract):
-    """The same with every body signed, those that stream chunk by chunk."""
-
-    settings = {"unsigned_payload": False}

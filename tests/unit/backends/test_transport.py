@@ -12,7 +12,7 @@ from twisted.web.iweb import UNKNOWN_LENGTH, IBodyProducer
 
 from s3orchestrator.backends.dialling import Address, dial_with
 from s3orchestrator.backends.exchange import Reply, Timeouts
-from s3orchestrator.backends.transport import FRESH, KEPT, HttpClient
+from s3orchestrator.backends.transport import FRESH, KEPT, UNANSWERED, HttpClient
 from s3orchestrator.bodies.sources import BytesBody, collect
 from s3orchestrator.errors import BackendUnavailable, BodyAborted, IntegrityError
 from tests.unit.backends.bodies import Endless, HandFed, Kept
@@ -1000,22 +1000,27 @@ class AskingTests(ClientTestCase):
 
     async def test_no_word(self) -> None:
         """
-        A server that has never heard of it gets the body after a second.
+        A server that has never heard of it gets the body after a second, and at once after some uploads.
         """
+        heads: list[bytes] = []
 
         async def script(peer: Peer) -> None:
-            await peer.head()
-            peer.reply(200, await peer.take(3))
+            while True:
+                heads.append(await peer.head())
+                peer.reply(200, await peer.take(3))
 
         self.serve(script)
-        body = HandFed(3)
-        asked = self.put(body, asks=True)
-        await self.until(lambda: self.server.peers and next(iter(self.server.peers)).total)
-        self.clock.pump([0.5] * 5)
-        self.assertTrue(body.started)
-        body.feed(b"abc")
-        body.finish()
-        self.assertEqual((await asked).status, 200)
+        for number in range(UNANSWERED + 1):
+            body = HandFed(3)
+            asked = self.put(body, asks=True)
+            await self.until(lambda number=number: len(heads) > number)
+            self.assertEqual(body.started, number == UNANSWERED)
+            self.clock.pump([0.5] * 5)
+            self.assertTrue(body.started)
+            body.feed(b"abc")
+            body.finish()
+            self.assertEqual((await asked).status, 200)
+        self.assertEqual([b"Expect" in head for head in heads], [True, True, True, False])
 
     async def test_refused(self) -> None:
         """
