@@ -45,14 +45,16 @@ class Patience:
         timer = self._clock.callLater(self._begin_after, waiting.callback, None)
 
         def ended(result: Any) -> Any:
-            if not waiting.called:
-                waiting.callback(None)
+            # Not before it is over: a failure cannot be awaited from within its own callbacks.
+            if timer.active():
+                timer.reset(0)
             return result
 
         operating.addBoth(ended)
         try:
             await waiting
         except CancelledError:
+            operating.addErrback(lambda failure: failure.trap(CancelledError))
             operating.cancel()
             raise
         finally:
