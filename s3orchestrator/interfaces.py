@@ -254,7 +254,7 @@ class IDatabase(Interface):
 
     `transact` runs a coroutine function inside one transaction: all or nothing, durable when
     it returns. What the coroutine raises rolls back and is raised here. It must await
-    nothing but its transaction.
+    nothing but its transaction, and may be run more than once, each time from the start.
     """
 
     async def transact(work: Callable[[ITransaction], Awaitable[T]]) -> T:

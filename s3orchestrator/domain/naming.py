@@ -7,15 +7,16 @@ not held as they are. See "Names on a backend" in docs/design/ledger.rst.
 
 from __future__ import annotations
 
+import re
 from base64 import b32encode
 from hashlib import sha256
-
-from attrs import frozen
 
 NAME_LIMIT = 1024  # UTF-8 bytes; S3's limit for a key
 ENTROPY = 10  # random bytes in a token
 HIDDEN = "~s3o/"  # no bucket's name begins with "~"
 
+# XML cannot carry these, or not all of them, so no listing can: services refuse such names, or lose them.
+_UNLISTABLE = re.compile("[\x00-\x1f\x7f\ufffe\uffff]")
 _TIME_BYTES = 6  # milliseconds; enough until the year 10889
 _TOKEN_SHIFT = 2  # 128 bits in 26 digits of 5 bits each
 _DIGITS = "0123456789abcdefghijklmnopqrstuv"  # ascending, so that tokens sort by time
@@ -57,30 +58,32 @@ def scratch_names(unused: str) -> tuple[str, str]:
     return f"{HIDDEN}probe~{unused}", f"{HIDDEN}probe~{unused}//a/../b/"
 
 
-@frozen
-class Names:
+def usable_plain_name(bucket: str, key: str, *, exact: bool = True) -> str | None:
     """
-    What the blob of one write may be called: `plain`, if it may have such a name, else `other`.
+    Return the plain name of a key if a blob may have it, None if only another will do.
+
+    `exact` says whether the backend holds every name as it is.
     """
+    name = f"{bucket}/{key}"
+    return name if _fits(name) and (exact or not is_odd(name)) else None
 
-    plain: str | None
-    other: str
 
-
-def names_for(bucket: str, key: str, unused: str, *, exact: bool = True) -> Names:
-    """
-    Return the names for one write of a key; `unused` is a fresh token.
-
-    `exact` says whether the backend holds every name as it is; if not, odd ones are hashed.
-    """
+def other_name(bucket: str, key: str, unused: str, *, exact: bool = True) -> str:
+    """Return a unique name for one write of a key, or a hashed one; `unused` is a fresh token."""
     plain = f"{bucket}/{key}"
-    # Most names are short and ASCII: then the number of characters decides.
-    size = len(plain) if plain.isascii() else len(plain.encode())
-    if size > NAME_LIMIT or (not exact and is_odd(plain)):
-        return Names(None, hashed_prefix(bucket, key) + unused)
-    if size + 1 + len(unused) > NAME_LIMIT:
-        return Names(plain, hashed_prefix(bucket, key) + unused)
-    return Names(plain, f"{plain}~{unused}")
+    name = f"{plain}~{unused}"
+    return name if _fits(name) and (exact or not is_odd(plain)) else hashed_name(bucket, key, unused)
+
+
+def hashed_name(bucket: str, key: str, unused: str) -> str:
+    """Return a name that every backend can hold; `unused` is a fresh token."""
+    return hashed_prefix(bucket, key) + unused
+
+
+def _fits(name: str) -> bool:
+    # Most names are ASCII: then the number of characters is that of bytes.
+    size = len(name) if name.isascii() else len(name.encode())
+    return size <= NAME_LIMIT and not _UNLISTABLE.search(name)
 
 
 def is_odd(name: str) -> bool:

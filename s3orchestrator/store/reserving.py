@@ -6,7 +6,15 @@ from collections.abc import Callable, Sequence
 
 from attrs import frozen
 
-from s3orchestrator.domain.naming import ENTROPY, ancestors, descendants, hashed_prefix, names_for, token
+from s3orchestrator.domain.naming import (
+    ENTROPY,
+    ancestors,
+    descendants,
+    hashed_name,
+    other_name,
+    token,
+    usable_plain_name,
+)
 from s3orchestrator.domain.records import Blob, BlobState, Bucket
 from s3orchestrator.errors import InsufficientStorage, NoSuchBucket
 from s3orchestrator.interfaces import ITransaction, Row, Traits
@@ -66,8 +74,7 @@ class Reserving:
     _traits_of: TraitsOf
     _random: Callable[[int], bytes]
 
-    def fresh_token(self) -> str:
-        """Return characters for a name that was never issued before."""
+    def _fresh_token(self) -> str:
         return token(self._ledger.now_ms(), self._random(ENTROPY))
 
     async def reserve(
@@ -83,8 +90,8 @@ class Reserving:
         for backend in backends:
             await tx.run(HOLD_BACKEND, backend=backend)
             traits = self._traits_of(backend) or UNKNOWN
-            names = names_for(wanted.bucket.name, wanted.key, self.fresh_token(), exact=traits.exact_names)
-            look = await self._look(tx, wanted, backend, names.plain)
+            plain = usable_plain_name(wanted.bucket.name, wanted.key, exact=traits.exact_names)
+            look = await self._look(tx, wanted, backend, plain)
             if look["is_draining"] or not await take(
                 tx,
                 backend,
@@ -95,18 +102,21 @@ class Reserving:
                 room=wanted.room,
             ):
                 continue
-            is_plain = (
-                names.plain is not None
-                and not wanted.avoid_plain
-                and not look["is_taken"]
-                and wanted.verb in traits.exclusive
-            )
-            name = names.plain if is_plain and names.plain is not None else names.other
-            if not traits.exact_names and await _is_in_the_way(tx, backend, name):
-                name = hashed_prefix(wanted.bucket.name, wanted.key) + self.fresh_token()
-                is_plain = False
-            return await self._insert(tx, wanted, backend, name, operation, is_plain=is_plain)
+            if wanted.avoid_plain or look["is_taken"] or wanted.verb not in traits.exclusive:
+                plain = None
+            name = await self._name(tx, wanted, backend, plain, traits)
+            return await self._insert(tx, wanted, backend, name, operation, is_plain=name == plain)
         raise InsufficientStorage(f"no backend has room for {wanted.room} bytes")
+
+    async def _name(
+        self, tx: ITransaction, wanted: Wanted, backend: str, plain: str | None, traits: Traits
+    ) -> str:
+        """Return the name to take: `plain` if it may be had, else one that nobody ever had."""
+        bucket, key, exact = wanted.bucket.name, wanted.key, traits.exact_names
+        name = plain or other_name(bucket, key, self._fresh_token(), exact=exact)
+        if not exact and await _is_in_the_way(tx, backend, name):
+            return hashed_name(bucket, key, self._fresh_token())
+        return name
 
     async def _look(self, tx: ITransaction, wanted: Wanted, backend: str, plain: str | None) -> Row:
         look = await tx.one(LOOK, bucket_id=wanted.bucket.id, backend=backend, plain=plain)

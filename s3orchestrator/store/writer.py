@@ -1,8 +1,8 @@
 """
 The one connection that changes an SQLite ledger, and what it does when a disk is full.
 
-Transactions are committed in groups, each member under its own savepoint. A full disk may
-roll a whole transaction back without saying so, and a failed COMMIT says nothing about
+Transactions are committed in groups; what one member raises is undone for it alone. A full
+disk may roll a whole transaction back without saying so, and a failed COMMIT says nothing about
 what is on the disk. So every group writes its number; when one is in doubt, the connection
 is opened anew, the log is moved into the database, and the number that is found there
 tells whether the group happened.
@@ -51,30 +51,43 @@ class _RolledBackAsAWhole(Exception):
 class SqliteTransaction:
     """Statements on one connection; awaiting them never waits."""
 
-    __slots__ = ("_cursor",)
+    __slots__ = ("_cursor", "has_written")
 
     def __init__(self, cursor: sqlite3.Cursor) -> None:
         self._cursor = cursor
+        self.has_written = False
 
     async def run(self, statement: str, **parameters: object) -> int:
         """Execute; returns the number of rows changed."""
         sql, pick = positional(statement)
-        return self._cursor.execute(sql, pick(parameters)).rowcount if sql else 0
+        if not sql:
+            return 0
+        changed = self._cursor.execute(sql, pick(parameters)).rowcount
+        if changed:
+            self.has_written = True
+        return changed
 
     async def insert(self, statement: str, **parameters: object) -> int:
         """Execute an INSERT of one row; returns the `id` it was given."""
         sql, pick = positional(statement)
+        self.has_written = True
         return self._cursor.execute(sql, pick(parameters)).lastrowid or 0
 
     async def one(self, statement: str, **parameters: object) -> Row | None:
         """Execute; returns the first row, or None."""
         sql, pick = positional(statement)
-        return self._cursor.execute(sql, pick(parameters)).fetchone()
+        row = self._cursor.execute(sql, pick(parameters)).fetchone()
+        if row is not None and not sql.startswith("SELECT"):
+            self.has_written = True
+        return row
 
     async def all(self, statement: str, **parameters: object) -> list[Row]:
         """Execute; returns all rows."""
         sql, pick = positional(statement)
-        return self._cursor.execute(sql, pick(parameters)).fetchall()
+        rows = self._cursor.execute(sql, pick(parameters)).fetchall()
+        if rows and not sql.startswith("SELECT"):
+            self.has_written = True
+        return rows
 
 
 @define(eq=False)
@@ -144,8 +157,7 @@ class Writer:
             self.close()
             return [Outcome(error=StoreUnavailable(f"ledger: {error}")) for _ in group]
         try:
-            for work in group:
-                outcomes.append(self._member(work))
+            self._run_all(group, outcomes)
             self._number += 1
             self._cursor.execute(MARK, {"number": self._number})
             self._cursor.execute("COMMIT")
@@ -153,22 +165,42 @@ class Writer:
             return self._settle(group, outcomes, error)
         return outcomes
 
+    def _run_all(self, group: Sequence[Work[Any]], outcomes: list[Outcome[Any]]) -> None:
+        """
+        Run the members one after the other; the first that must be undone brings savepoints.
+
+        Most that fail have written nothing, and savepoints are a third of all statements. So
+        the whole is undone and run again, carefully, when one fails that did write.
+        """
+        for work in group:
+            outcome = self._member(work)
+            if outcome.error is not None and self._transaction.has_written:
+                break
+            outcomes.append(outcome)
+        else:
+            return
+        outcomes.clear()
+        self._cursor.execute("ROLLBACK")
+        self._cursor.execute("BEGIN IMMEDIATE")
+        for work in group:
+            self._cursor.execute("SAVEPOINT member")
+            outcome = self._member(work)
+            if outcome.error is not None:
+                self._cursor.execute("ROLLBACK TO member")
+            self._cursor.execute("RELEASE member")
+            outcomes.append(outcome)
+
     def _member(self, work: Work[Any]) -> Outcome[Any]:
-        execute, connection = self._cursor.execute, self._cursor.connection
-        execute("SAVEPOINT member")
+        transaction = self._transaction
+        transaction.has_written = False
         try:
-            value = _drive(work(self._transaction))
+            outcome = Outcome(_drive(work(transaction)))
         except BaseException as error:
-            if not connection.in_transaction:
-                raise _RolledBackAsAWhole(str(error)) from error
-            execute("ROLLBACK TO member")
-            execute("RELEASE member")
-            return Outcome(error=_translated(error))
-        if not connection.in_transaction:
-            # RELEASE would now commit, alone, what this member believes to be part of a whole.
-            raise _RolledBackAsAWhole("the database ended the transaction")
-        execute("RELEASE member")
-        return Outcome(value)
+            outcome = Outcome(error=_translated(error))
+        if not self._cursor.connection.in_transaction:
+            # Whatever came next would be committed alone, and RELEASE would commit by itself.
+            raise _RolledBackAsAWhole(str(outcome.error or "the database ended the transaction"))
+        return outcome
 
     def _settle(
         self, group: Sequence[Work[Any]], outcomes: list[Outcome[Any]], error: Exception

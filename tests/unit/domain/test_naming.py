@@ -13,12 +13,14 @@ from s3orchestrator.domain.naming import (
     NAME_LIMIT,
     ancestors,
     descendants,
+    hashed_name,
     hashed_prefix,
     is_odd,
-    names_for,
+    other_name,
     scratch_names,
     token,
     unique_prefix,
+    usable_plain_name,
 )
 
 TOKEN = token(0, b"\0" * ENTROPY)
@@ -57,22 +59,27 @@ class NamesTests(SynchronousTestCase):
         """
         Users recognise both.
         """
-        names = names_for("photos", "a/b.jpg", TOKEN)
-        self.assertEqual((names.plain, names.other), ("photos/a/b.jpg", f"photos/a/b.jpg~{TOKEN}"))
-        self.assertTrue(names.other.startswith(unique_prefix("photos", "a/b.jpg")))
+        self.assertEqual(usable_plain_name("photos", "a/b.jpg"), "photos/a/b.jpg")
+        other = other_name("photos", "a/b.jpg", TOKEN)
+        self.assertEqual(other, f"photos/a/b.jpg~{TOKEN}")
+        self.assertTrue(other.startswith(unique_prefix("photos", "a/b.jpg")))
 
     @given(keys, st.booleans())
     def test_fit(self, key: str, exact: bool) -> None:
         """
         No name is longer than a backend takes, in bytes; a plain name is exactly bucket and key.
         """
-        names = names_for("bucket", key, TOKEN, exact=exact)
-        self.assertLessEqual(len(names.other.encode()), NAME_LIMIT)
-        if names.plain is not None:
-            self.assertEqual(names.plain, f"bucket/{key}")
-            self.assertLessEqual(len(names.plain.encode()), NAME_LIMIT)
+        plain, other = (
+            usable_plain_name("bucket", key, exact=exact),
+            other_name("bucket", key, TOKEN, exact=exact),
+        )
+        self.assertLessEqual(len(other.encode()), NAME_LIMIT)
+        self.assertTrue(other.endswith(f"~{TOKEN}"))
+        if plain is not None:
+            self.assertEqual(plain, f"bucket/{key}")
+            self.assertLessEqual(len(plain.encode()), NAME_LIMIT)
         else:
-            self.assertTrue(names.other.startswith(hashed_prefix("bucket", key)))
+            self.assertTrue(other.startswith(hashed_prefix("bucket", key)))
 
     def test_limits(self) -> None:
         """
@@ -87,17 +94,17 @@ class NamesTests(SynchronousTestCase):
             ):
                 rest = length - len("b/")
                 key = filler * (rest // width) + "x" * (rest % width)
-                names = names_for("b", key, TOKEN)
                 self.assertEqual(len(f"b/{key}".encode()), length)
-                self.assertEqual(names.plain is not None, plain, (filler, length))
-                self.assertEqual(not names.other.startswith("~s3o/"), unique, (filler, length))
+                self.assertEqual(usable_plain_name("b", key) is not None, plain, (filler, length))
+                hashed = other_name("b", key, TOKEN).startswith("~s3o/")
+                self.assertEqual(not hashed, unique, (filler, length))
 
     def test_hashed(self) -> None:
         """
         A hashed name tells bucket and key apart, and fits any backend.
         """
         self.assertNotEqual(hashed_prefix("a", "b/c"), hashed_prefix("a/b", "d"))
-        self.assertRegex(hashed_prefix("photos", "k"), r"^~s3o/[a-z2-7]{52}~$")
+        self.assertRegex(hashed_name("photos", "k", TOKEN), r"^~s3o/[a-z2-7]{52}~[0-9a-v]{26}$")
 
     def test_odd(self) -> None:
         """
@@ -105,16 +112,28 @@ class NamesTests(SynchronousTestCase):
         """
         for key in ("a//b", "/a", "a/", "../a", "a/..", "a/./b", "."):
             self.assertTrue(is_odd(f"b/{key}"), key)
-            self.assertIsNone(names_for("b", key, TOKEN, exact=False).plain)
-            self.assertEqual(names_for("b", key, TOKEN).plain, f"b/{key}")
+            self.assertIsNone(usable_plain_name("b", key, exact=False))
+            self.assertEqual(usable_plain_name("b", key), f"b/{key}")
+        self.assertTrue(other_name("b", "a//b", TOKEN, exact=False).startswith(hashed_prefix("b", "a//b")))
         for key in ("a", "a/b", "...", "a..b", ".a/b."):
             self.assertFalse(is_odd(f"b/{key}"), key)
+
+    def test_control_characters(self) -> None:
+        """
+        No backend gets a name that it could not list.
+        """
+        for character in "\0\t\n\r\x1f\x7f\ufffe":
+            self.assertIsNone(usable_plain_name("b", f"k{character}"))
+            other = other_name("b", f"k{character}", TOKEN)
+            self.assertTrue(other.startswith(hashed_prefix("b", f"k{character}")))
+        for character in " ~\x80\x85\xa0\u2028\U0010ffff":
+            self.assertEqual(usable_plain_name("b", f"k{character}"), f"b/k{character}")
 
     def test_looks_like_ours(self) -> None:
         """
         A key that looks like one of our names is just a key.
         """
-        self.assertEqual(names_for("b", f"k~{TOKEN}", TOKEN).plain, f"b/k~{TOKEN}")
+        self.assertEqual(usable_plain_name("b", f"k~{TOKEN}"), f"b/k~{TOKEN}")
 
     @given(keys, keys)
     def test_in_the_way(self, key: str, other: str) -> None:
