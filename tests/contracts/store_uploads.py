@@ -298,6 +298,19 @@ class AbortContract(LedgerCase):
         await self.kit.uploads.find(self.bucket, "fresh", fresh.id)
         self.assertEqual(await self.kit.uploads.expire(now_ms - 50_000, now_ms - 50_000), [])
 
+    async def test_never_confirmed(self) -> None:
+        """
+        At start an upload that its backend never confirmed is given up: no client has heard of it.
+        """
+        unconfirmed = await self.kit.uploads.create(self.bucket, "k", ["a"], METADATA)
+        confirmed = await self.kit.upload(self.bucket, "l")
+        self.assertEqual(await self.kit.blobs.recover(), 1)
+        with self.assertRaises(NoSuchUpload):
+            await self.kit.uploads.find(self.bucket, "k", unconfirmed.id)
+        await self.kit.uploads.find(self.bucket, "l", confirmed.id)
+        (doomed,) = await self.kit.blobs.claim_doomed(10)
+        self.assertEqual((doomed.id, doomed.unclear), (unconfirmed.blob.id, True))
+
     async def test_expire_many(self) -> None:
         """
         However many there are.

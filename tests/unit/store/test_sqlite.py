@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import resource
+import sqlite3
+from contextlib import closing
 from threading import Event, get_ident
 
 from twisted.internet.defer import CancelledError, Deferred, gatherResults
@@ -9,7 +12,13 @@ from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase, TestCase
 
 from s3orchestrator.concurrency import start
-from s3orchestrator.errors import Conflict, InsufficientStorage, LedgerInUse, StoreUnavailable
+from s3orchestrator.errors import (
+    Conflict,
+    InsufficientStorage,
+    LedgerInUse,
+    StoreUnavailable,
+    TransactionUnclear,
+)
 from s3orchestrator.interfaces import ITransaction
 from s3orchestrator.store.sqlite import IN_MEMORY, SqliteDatabase
 
@@ -138,6 +147,41 @@ class FileTests(SynchronousTestCase):
         self.assertNotEqual(database.operations.owner, first)
         self.successResultOf(database.close())
 
+    def test_reads_leave_nothing_open(self) -> None:
+        """
+        Between reads the log can be emptied: no read transaction stays open.
+        """
+        path = self.mktemp()
+        database = SqliteDatabase(path, Clock(), threaded=False).open()
+        for name in ("a", "b", "c"):
+            self.successResultOf(database.transact(adding(name)))
+        self.successResultOf(database.query(NAMES))
+        self.successResultOf(database.transact(adding("d")))
+        with closing(sqlite3.connect(path)) as other:
+            busy, _, _ = other.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
+        self.assertEqual(busy, 0)
+        self.successResultOf(database.close())
+
+    def test_away(self) -> None:
+        """
+        While it cannot be found out what was committed nothing is read either, until there is room.
+        """
+        path = self.mktemp()
+        database = SqliteDatabase(path, Clock(), threaded=False).open()
+        self.successResultOf(database.transact(adding("a")))
+        limit = (4096, resource.RLIM_INFINITY)
+        self.addCleanup(resource.setrlimit, resource.RLIMIT_FSIZE, (resource.RLIM_INFINITY,) * 2)
+        resource.setrlimit(resource.RLIMIT_FSIZE, limit)
+        unclear = self.failureResultOf(database.transact(adding("b")))
+        reading = self.failureResultOf(database.query(NAMES))
+        resource.setrlimit(resource.RLIMIT_FSIZE, (resource.RLIM_INFINITY,) * 2)
+        self.assertTrue(unclear.check(TransactionUnclear))
+        self.assertTrue(reading.check(StoreUnavailable))
+        self.successResultOf(database.transact(adding("c")))
+        names = [row["name"] for row in self.successResultOf(database.query(NAMES))]
+        self.assertEqual(names, ["a", "c"])
+        self.successResultOf(database.close())
+
     def test_nowhere(self) -> None:
         """
         A path that cannot be opened is reported by name.
@@ -261,6 +305,25 @@ class ThreadedTests(TestCase):
         again = SqliteDatabase(self.database.path, self.reactor).open()
         self.assertEqual(len(await again.query(NAMES)), 1)
         await again.close()
+
+    async def test_undone_alone(self) -> None:
+        """
+        Of a group in which several fail after writing, exactly the others are kept, in order.
+        """
+        held = self.hold_the_writer()
+        works = [too_late, adding("a"), too_late, adding("a"), adding("b"), too_late]
+        working = [start(self.database.transact(work)) for work in works]
+        self.gate.set()
+        await held
+        ended = []
+        for one in working:
+            try:
+                ended.append(await one)
+            except (InsufficientStorage, Conflict) as error:
+                ended.append(type(error))
+        failed = InsufficientStorage
+        self.assertEqual(ended, [failed, "a", failed, Conflict, "b", failed])
+        self.assertEqual(await self.names(), ["a", "b"])
 
     async def test_mistake(self) -> None:
         """
