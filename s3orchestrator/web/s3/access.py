@@ -151,8 +151,7 @@ class AccessControl:
             return None
         assert name is not None
         if operation.right is Right.CREATE_BUCKET:
-            if not identity.may_create:
-                raise S3Error("AccessDenied")
+            self._check_may_create(identity, name)
             return None
         bucket = self.reach(identity, name)
         if operation.right is Right.DELETE_BUCKET:
@@ -169,6 +168,14 @@ class AccessControl:
             expected = call.header(name)
             if expected is not None and expected != identity.owner_id:
                 raise S3Error("AccessDenied")
+
+    def _check_may_create(self, identity: Identity, name: str) -> None:
+        bucket = self._catalog.find(name)
+        if bucket is not None and identity.may_see(bucket):
+            # Tools create the bucket they were given, to be sure, and go on if it turns out to be theirs.
+            raise S3Error("BucketAlreadyOwnedByYou", BucketName=name)
+        if not identity.may_create:
+            raise S3Error("AccessDenied")
 
     def reach(self, identity: Identity, name: str) -> Bucket:
         """
