@@ -1,0 +1,432 @@
+"""Objects through boto3: keys, bytes, metadata, ranges, conditions, presigned addresses."""
+
+from __future__ import annotations
+
+import hashlib
+from concurrent.futures import ThreadPoolExecutor
+from datetime import timedelta
+from io import BytesIO
+from pathlib import Path
+from typing import Any
+
+from boto3.s3.transfer import TransferConfig
+
+from tests.clients.boto import PART, BotoCase, etag, etag_of_parts, parts_of
+from tests.clients.case import LARGE, Aftermath
+from tests.clients.deployment import MIB, content, digest
+from tests.clients.oddities import EVERY_KEY
+from tests.running import fetch
+
+DATA = content("object", 3000)
+
+# Of an object of 3000 bytes: what is asked for, what comes, and as what.
+RANGES = {
+    "bytes=0-9": (206, "bytes 0-9/3000", DATA[:10]),
+    "bytes=2990-": (206, "bytes 2990-2999/3000", DATA[2990:]),
+    "bytes=2990-5000": (206, "bytes 2990-2999/3000", DATA[2990:]),
+    "bytes=-10": (206, "bytes 2990-2999/3000", DATA[-10:]),
+    "bytes=-5000": (206, "bytes 0-2999/3000", DATA),
+    "bytes=0-": (206, "bytes 0-2999/3000", DATA),
+    "bytes=0-0,5-6": (200, None, DATA),
+    "bytes=9-0": (200, None, DATA),
+    "chars=0-1": (200, None, DATA),
+}
+
+
+class KeyTests(BotoCase):
+    def test_odd_keys(self) -> None:
+        """
+        Every odd key is stored, listed, copied, read and deleted under exactly that name.
+        """
+        keys = list(EVERY_KEY.values())
+        with ThreadPoolExecutor(4) as pool:
+            list(pool.map(self._there_and_back, keys))
+        listed = [entry["Key"] for entry in self.client.list_objects_v2(Bucket="photos")["Contents"]]
+        self.assertLessEqual(set(keys), set(listed))
+        self.assertEqual(listed, sorted(listed, key=str.encode))
+        for key in keys:
+            self.assertEqual(self._listed_alone(key), key)
+
+    def _there_and_back(self, key: str) -> None:
+        data = content(key, 500 + len(key))
+        self.put(key, data, Metadata={"length": str(len(key))})
+        self.assertEqual(self.get(key), data, repr(key))
+        source = {"Bucket": "photos", "Key": key}
+        copy = f"copy of {key}"[:900]
+        self.client.copy_object(Bucket="documents", Key=copy, CopySource=source)
+        self.assertEqual(self.get(copy, "documents"), data, repr(key))
+        self.client.delete_object(Bucket="documents", Key=copy)
+
+    def _listed_alone(self, key: str) -> str:
+        (found, *_) = self.client.list_objects_v2(Bucket="photos", Prefix=key, MaxKeys=1)["Contents"]
+        name: str = found["Key"]
+        return name
+
+    def test_longest(self) -> None:
+        """
+        A key may have 1024 bytes, of any kind, and not one more.
+        """
+        for key in ("k" * 1024, "é" * 512, "/".join("d" for _ in range(512)) + "/"):
+            self.assertEqual(len(key.encode()), 1024)
+            self.put(key, key.encode())
+            self.assertEqual(self.get(key), key.encode())
+            longer = self.refusal("put_object", Bucket="photos", Key=key + "k", Body=b"")
+            self.assertEqual(longer, (400, "KeyTooLongError"))
+
+    def test_overwritten(self) -> None:
+        """
+        Under one key the last object written is the one there is, wherever the ones before were.
+        """
+        for number in range(8):
+            self.put("overwritten", content(f"generation {number}", 1000 * number))
+            self.assertEqual(digest(self.get("overwritten")), self.deployment.written["photos/overwritten"])
+
+    def test_written_at_once(self) -> None:
+        """
+        Of many writers of one key each is told of success, and one of their objects is there, whole.
+        """
+        bodies = [content(f"writer {number}", 50_000) for number in range(12)]
+        with ThreadPoolExecutor(6) as pool:
+            etags = list(pool.map(lambda body: self.put("contended", body)["ETag"], bodies))
+        self.assertEqual(etags, [etag(body) for body in bodies])
+        self.assertIn(self.get("contended"), bodies)
+        self.wrote("photos", "contended", self.get("contended"))
+
+    def test_emptied(self) -> None:
+        """
+        More objects than fit in a page are removed by their listing, and the bucket after them.
+        """
+        self.client.create_bucket(Bucket="boto3-emptied")
+        with ThreadPoolExecutor(4) as pool:
+            list(pool.map(lambda number: self._filler(f"key {number:04}"), range(1010)))
+        first = self.client.list_objects_v2(Bucket="boto3-emptied")
+        self.assertEqual((first["KeyCount"], first["IsTruncated"]), (1000, True))
+        for page in self.client.get_paginator("list_object_versions").paginate(Bucket="boto3-emptied"):
+            gone = [{"Key": each["Key"], "VersionId": each["VersionId"]} for each in page["Versions"]]
+            reply = self.client.delete_objects(Bucket="boto3-emptied", Delete={"Objects": gone})
+            self.assertEqual(len(reply["Deleted"]), len(gone))
+        self.client.delete_bucket(Bucket="boto3-emptied")
+
+    def _filler(self, key: str) -> None:
+        self.client.put_object(Bucket="boto3-emptied", Key=key, Body=b"")
+
+
+class TransferTests(BotoCase):
+    """boto3's own way with files: parts, several at a time."""
+
+    def test_large(self) -> None:
+        """
+        A large file goes up in parts at once, comes down in ranges at once, and is copied in parts.
+        """
+        path = self.large()
+        settings = TransferConfig(multipart_chunksize=8 * MIB, max_concurrency=4)
+        self.client.upload_file(str(path), "photos", "large", Config=settings)
+        self.wrote("photos", "large", path)
+        self.client.copy({"Bucket": "photos", "Key": "large"}, "documents", "large copy", Config=settings)
+        self.wrote("documents", "large copy", path)
+        for bucket, key in (("photos", "large"), ("documents", "large copy")):
+            back = self.home / "back"
+            self.client.download_file(bucket, key, str(back), Config=settings)
+            self.assertEqual(digest(back), digest(path))
+        shown = self.client.head_object(Bucket="photos", Key="large")
+        self.assertEqual((shown["ContentLength"], shown["ETag"]), (LARGE, etag_of_parts(_cut(path))))
+
+    def test_one_piece(self) -> None:
+        """
+        A large file that is sent as one body is one object.
+        """
+        path = self.large()
+        with path.open("rb") as body:
+            reply = self.client.put_object(Bucket="photos", Key="large in one", Body=body)
+        self.wrote("photos", "large in one", path)
+        self.assertEqual(reply["ETag"], etag(path.read_bytes()))
+        received = hashlib.sha256()
+        for piece in self.client.get_object(Bucket="photos", Key="large in one")["Body"].iter_chunks(MIB):
+            received.update(piece)
+        self.assertEqual(received.hexdigest(), digest(path))
+
+    def test_parts_out_of_order(self) -> None:
+        """
+        Parts may come in any order, again, and be left out; what is listed at the end is the object.
+        """
+        parts = parts_of("disorder", 3)
+        place = {"Bucket": "photos", "Key": "disorder"}
+        place["UploadId"] = self.client.create_multipart_upload(**place)["UploadId"]
+        sent = {}
+        for number, body in (
+            (900, parts[2]),
+            (7, content("replaced", PART)),
+            (2, parts[0]),
+            (8, b"left out"),
+        ):
+            sent[number] = self.client.upload_part(**place, PartNumber=number, Body=body)["ETag"]
+        sent[7] = self.client.upload_part(**place, PartNumber=7, Body=parts[1])["ETag"]
+        listed = [{"PartNumber": number, "ETag": sent[number]} for number in (2, 7, 900)]
+        for _ in range(2):  # whoever lost the first answer asks again
+            made = self.client.complete_multipart_upload(**place, MultipartUpload={"Parts": listed})
+            self.assertEqual(made["ETag"], etag_of_parts(parts))
+        self.wrote("photos", "disorder", b"".join(parts))
+        self.assertEqual(self.get("disorder"), b"".join(parts))
+
+    def test_part_of_a_range(self) -> None:
+        """
+        A part may be a range of an object, from another bucket as well.
+        """
+        source = content("ranged source", 3 * PART)
+        self.put("ranged source", source, "documents")
+        place = {"Bucket": "photos", "Key": "from ranges"}
+        place["UploadId"] = self.client.create_multipart_upload(**place)["UploadId"]
+        listed = []
+        for number, (first, last) in enumerate(((PART, 2 * PART - 1), (0, 99)), 1):
+            reply = self.client.upload_part_copy(
+                **place,
+                PartNumber=number,
+                CopySource={"Bucket": "documents", "Key": "ranged source"},
+                CopySourceRange=f"bytes={first}-{last}",
+            )
+            listed.append({"PartNumber": number, "ETag": reply["CopyPartResult"]["ETag"]})
+        self.client.complete_multipart_upload(**place, MultipartUpload={"Parts": listed})
+        self.wrote("photos", "from ranges", source[PART : 2 * PART] + source[:100])
+        self.assertEqual(self.get("from ranges"), source[PART : 2 * PART] + source[:100])
+
+
+class MetadataTests(BotoCase):
+    HEADERS = {
+        "ContentType": "text/html; charset=utf-8",
+        "CacheControl": "max-age=60",
+        "ContentDisposition": "attachment; filename*=UTF-8''%e2%82%ac.txt",
+        "ContentEncoding": "gzip",
+        "ContentLanguage": "de, en",
+    }
+
+    def test_kept(self) -> None:
+        """
+        Headers and metadata come back as they were sent, and go along with a copy.
+        """
+        metadata = {"colour": "blue", "empty": "", "spaces": "a  b", "x-y_z": '"quoted", and more'}
+        self.put("described", DATA, **self.HEADERS, Metadata=metadata)
+        self.client.copy_object(
+            Bucket="photos", Key="described copy", CopySource={"Bucket": "photos", "Key": "described"}
+        )
+        self.wrote("photos", "described copy", DATA)
+        for key in ("described", "described copy"):
+            shown = self.client.head_object(Bucket="photos", Key=key)
+            self.assertEqual({name: shown[name] for name in self.HEADERS}, self.HEADERS)
+            self.assertEqual(shown["Metadata"], metadata)
+
+    def test_kept_by_parts(self) -> None:
+        """
+        What is said when an upload in parts begins is said of the object.
+        """
+        self.upload("described parts", [b"one part"], **self.HEADERS, Metadata={"a": "b"})
+        shown = self.client.head_object(Bucket="photos", Key="described parts")
+        self.assertEqual({name: shown[name] for name in self.HEADERS}, self.HEADERS)
+        self.assertEqual(shown["Metadata"], {"a": "b"})
+
+    def test_replaced(self) -> None:
+        """
+        A copy onto itself replaces metadata and keeps the bytes.
+        """
+        self.put("replaced", DATA, **self.HEADERS, Metadata={"old": "1"})
+        self.client.copy_object(
+            Bucket="photos",
+            Key="replaced",
+            CopySource={"Bucket": "photos", "Key": "replaced"},
+            MetadataDirective="REPLACE",
+            ContentType="text/plain",
+            Metadata={"new": "2"},
+        )
+        shown = self.client.get_object(Bucket="photos", Key="replaced")
+        self.assertEqual((shown["Metadata"], shown["ContentType"]), ({"new": "2"}, "text/plain"))
+        self.assertNotIn("CacheControl", shown)
+        self.assertEqual((shown["Body"].read(), shown["ETag"]), (DATA, etag(DATA)))
+
+    def test_overridden(self) -> None:
+        """
+        A reader may ask for other headers than were stored.
+        """
+        self.put("overridden", DATA)
+        shown = self.client.get_object(
+            Bucket="photos",
+            Key="overridden",
+            ResponseContentType="text/plain",
+            ResponseContentDisposition='attachment; filename="x"',
+        )
+        self.assertEqual(
+            (shown["ContentType"], shown["ContentDisposition"]), ("text/plain", 'attachment; filename="x"')
+        )
+
+
+class RangeTests(BotoCase):
+    def test_ranges(self) -> None:
+        """
+        A range is that range, or none.
+        """
+        self.put("ranged", DATA)
+        for wanted, (status, described, data) in RANGES.items():
+            reply = self.client.get_object(Bucket="photos", Key="ranged", Range=wanted)
+            got = (
+                reply["ResponseMetadata"]["HTTPStatusCode"],
+                reply.get("ContentRange"),
+                reply["Body"].read(),
+            )
+            self.assertEqual(got, (status, described, data), wanted)
+
+    def test_past_the_end(self) -> None:
+        """
+        A range with nothing in it is refused.
+        """
+        self.put("ranged", DATA)
+        self.put("nothing", b"")
+        for key, wanted in (("ranged", "bytes=3000-"), ("ranged", "bytes=-0"), ("nothing", "bytes=0-0")):
+            refused = self.refusal("get_object", Bucket="photos", Key=key, Range=wanted)
+            self.assertEqual(refused, (416, "InvalidRange"), wanted)
+
+    def test_across_parts(self) -> None:
+        """
+        A range may span the parts that an object was sent in.
+        """
+        parts = parts_of("ranged parts", 2)
+        self.upload("ranged parts", parts)
+        wanted = f"bytes={PART - 10}-{PART + 9}"
+        self.assertEqual(self.get("ranged parts", Range=wanted), parts[0][-10:] + parts[1][:10])
+
+
+class ConditionTests(BotoCase):
+    def test_reads(self) -> None:
+        """
+        A reader is told whether what he has is still what there is.
+        """
+        self.put("condition", DATA)
+        place = {"Bucket": "photos", "Key": "condition"}
+        modified = self.client.head_object(**place)["LastModified"]
+        hour = timedelta(hours=1)
+        for condition in (
+            {"IfMatch": etag(DATA)},
+            {"IfNoneMatch": '"other"'},
+            {"IfModifiedSince": modified - hour},
+            {"IfUnmodifiedSince": modified + hour},
+        ):
+            self.assertEqual(self.get("condition", **condition), DATA)
+        for condition, status in (
+            ({"IfNoneMatch": etag(DATA)}, 304),
+            ({"IfModifiedSince": modified}, 304),
+            ({"IfMatch": '"other"'}, 412),
+            ({"IfUnmodifiedSince": modified - hour}, 412),
+        ):
+            for operation in ("get_object", "head_object"):
+                refused, _ = self.refusal(operation, **place, **condition)
+                self.assertEqual(refused, status, f"{operation} {condition}")
+
+    def test_writes(self) -> None:
+        """
+        A write with a condition that does not hold changes nothing.
+        """
+        place = {"Bucket": "photos", "Key": "conditional"}
+        self.assertEqual(self.refusal("put_object", **place, IfMatch=etag(DATA)), (404, "NoSuchKey"))
+        self.put("conditional", DATA, IfNoneMatch="*")
+        source = {"Bucket": "photos", "Key": "conditional"}
+        failed = (412, "PreconditionFailed")
+        self.assertEqual(self.refusal("put_object", **place, Body=b"x", IfNoneMatch="*"), failed)
+        self.assertEqual(self.refusal("put_object", **place, Body=b"x", IfMatch='"other"'), failed)
+        self.assertEqual(self.refusal("delete_object", **place, IfMatch='"other"'), failed)
+        copied = {"CopySource": source, "MetadataDirective": "REPLACE"}
+        self.assertEqual(self.refusal("copy_object", **place, **copied, IfNoneMatch="*"), failed)
+        self.assertEqual(self.refusal("copy_object", **place, **copied, CopySourceIfMatch='"other"'), failed)
+        self.assertEqual(self.get("conditional"), DATA)
+        self.put("conditional", b"replaced", IfMatch=etag(DATA))
+        self.client.delete_object(**place, IfMatch=etag(b"replaced"))
+        self.removed("photos", "conditional")
+
+    def test_complete(self) -> None:
+        """
+        So does an upload in parts, which stays open.
+        """
+        self.put("completed", DATA)
+        place = {"Bucket": "photos", "Key": "completed"}
+        place["UploadId"] = self.client.create_multipart_upload(**place)["UploadId"]
+        sent = self.client.upload_part(**place, PartNumber=1, Body=b"part")["ETag"]
+        listed = {"MultipartUpload": {"Parts": [{"PartNumber": 1, "ETag": sent}]}}
+        refused = self.refusal("complete_multipart_upload", **place, **listed, IfNoneMatch="*")
+        self.assertEqual(refused, (412, "PreconditionFailed"))
+        self.assertEqual(self.get("completed"), DATA)
+        self.client.complete_multipart_upload(**place, **listed, IfMatch=etag(DATA))
+        self.wrote("photos", "completed", b"part")
+
+    def test_one_winner(self) -> None:
+        """
+        Of many that want a key to be free exactly one succeeds, and its object is the one that is there.
+        """
+        bodies = [content(f"racer {number}", 20_000) for number in range(10)]
+        with ThreadPoolExecutor(5) as pool:
+            won = [body for body, wins in zip(bodies, pool.map(self._create, bodies), strict=True) if wins]
+        self.assertEqual(len(won), 1)
+        self.wrote("photos", "raced for", won[0])
+        self.assertEqual(self.get("raced for"), won[0])
+
+    def _create(self, body: bytes) -> bool:
+        try:
+            self.client.put_object(Bucket="photos", Key="raced for", Body=body, IfNoneMatch="*")
+        except self.client.exceptions.ClientError as error:
+            # 409 where both were at it at once: S3's own answer then.
+            self.assertIn(error.response["ResponseMetadata"]["HTTPStatusCode"], (409, 412))
+            return False
+        return True
+
+
+class PresignedTests(BotoCase):
+    def sign(self, operation: str, expires: int = 60, **parameters: Any) -> str:
+        url: str = self.client.generate_presigned_url(operation, Params=parameters, ExpiresIn=expires)
+        return url
+
+    def test_read_and_written(self) -> None:
+        """
+        Whoever has an address may do what it was signed for, with every odd key.
+        """
+        client = self.deployment.boto3("alice", signature_version="s3v4")
+        self.client = client
+        for name, key in EVERY_KEY.items():
+            data = content(f"presigned {name}", 700)
+            answer = fetch(self.sign("put_object", Bucket="backups", Key=key), "PUT", data)
+            self.assertEqual(answer.status, 200, f"{key!r}: {answer.body!r}")
+            self.wrote("backups", key, data)
+            answer = fetch(self.sign("get_object", Bucket="backups", Key=key))
+            self.assertEqual((answer.status, answer.body), (200, data), repr(key))
+
+    def test_more_than_objects(self) -> None:
+        """
+        Listing, parts and deleting can be presigned too.
+        """
+        self.client = self.deployment.boto3("alice", signature_version="s3v4")
+        place = {"Bucket": "photos", "Key": "presigned parts"}
+        place["UploadId"] = self.client.create_multipart_upload(**place)["UploadId"]
+        answer = fetch(self.sign("upload_part", **place, PartNumber=1), "PUT", b"the part")
+        self.client.complete_multipart_upload(
+            **place, MultipartUpload={"Parts": [{"PartNumber": 1, "ETag": answer.headers["etag"]}]}
+        )
+        self.assertIn(b"presigned%20parts", fetch(self.sign("list_objects_v2", Bucket="photos")).body)
+        deleting = self.sign("delete_object", Bucket="photos", Key="presigned parts")
+        self.assertEqual(fetch(deleting, "DELETE").status, 204)
+        self.assertEqual(self.refusal("head_object", Bucket="photos", Key="presigned parts")[0], 404)
+
+    def test_for_nothing_else(self) -> None:
+        """
+        An address serves for nothing but what it was signed for.
+        """
+        self.client = self.deployment.boto3("alice", signature_version="s3v4")
+        self.put("presigned", DATA)
+        url = self.sign("get_object", Bucket="photos", Key="presigned")
+        for method in ("PUT", "DELETE", "HEAD"):
+            self.assertEqual(fetch(url, method).status, 403, method)
+        self.assertEqual(fetch(url.replace("/presigned?", "/other?")).status, 403)
+        self.assertEqual(fetch(url.replace("X-Amz-Expires=60", "X-Amz-Expires=61")).status, 403)
+        self.assertEqual(fetch(url, headers={"Range": "bytes=0-9"}).body, DATA[:10])
+
+
+class ObjectsAftermath(Aftermath, BotoCase):
+    """After all of the above."""
+
+
+def _cut(path: Path) -> list[bytes]:
+    source = BytesIO(path.read_bytes())
+    return list(iter(lambda: source.read(8 * MIB), b""))
