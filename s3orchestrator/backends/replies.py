@@ -15,8 +15,12 @@ from attrs import define
 # two), and little enough to hold for each of some hundred connections.
 MAX_HEAD = 64 * 1024
 
-_STATUS_LINE = re.compile(rb"HTTP/1\.([01]) ([1-5][0-9][0-9])(?: ([^\r\n\0]*))?\Z")
-_NOT_TOKEN = re.compile(rb"[^!#$%&'*+.^_`|~0-9A-Za-z-]")
+# One look at all of it: names are tokens, nothing stands before a colon, no line is folded, and
+# there is no stray CR, LF or NUL.
+_HEAD = re.compile(
+    rb"HTTP/1\.([01]) ([1-5][0-9][0-9])(?: ([^\r\n\0]*))?"
+    rb"(?:\r\n[!#$%&'*+.^_`|~0-9A-Za-z-]+:[^\r\n\0]*)*"
+)
 _BODILESS = frozenset([204, 304])
 
 
@@ -49,13 +53,10 @@ def parse_head(head: bytes, *, bodiless: bool = False) -> Head:
     :param bodiless: the reply has no body whatever its headers say: it answers a HEAD.
     :raises BadReply: it is not well-formed.
     """
-    lines = head.split(b"\r\n")
-    found = _STATUS_LINE.match(lines[0])
+    found = _HEAD.fullmatch(head)
     if found is None:
-        raise BadReply("not an HTTP reply")
-    if head.count(b"\n") != len(lines) - 1 or head.count(b"\r") != len(lines) - 1 or b"\0" in head:
-        raise BadReply("a stray control character in the headers")
-    headers = _headers(lines)
+        raise BadReply("not an HTTP reply" if not head.startswith(b"HTTP/1.") else "a malformed header")
+    headers = _headers(head)
     status = int(found[2])
     connection = headers.get(b"connection", b"").lower()
     keeps = b"close" not in connection and (found[1] == b"1" or b"keep-alive" in connection)
@@ -65,20 +66,18 @@ def parse_head(head: bytes, *, bodiless: bool = False) -> Head:
     return Head(status, found[3] or b"", headers, length, chunked, keeps and (chunked or length is not None))
 
 
-def _headers(lines: list[bytes]) -> dict[bytes, bytes]:
+def _headers(head: bytes) -> dict[bytes, bytes]:
     headers: dict[bytes, bytes] = {}
-    for line in lines[1:]:
-        name, colon, value = line.partition(b":")
-        if not colon or not name or _NOT_TOKEN.search(name):
-            raise BadReply("a malformed header line")
+    for line in head.split(b"\r\n")[1:]:
+        name, _, value = line.partition(b":")
         name = name.lower()
         value = value.strip(b" \t")
         if name not in headers:
             headers[name] = value
-        elif name == b"content-length" and headers[name] != value:
-            raise BadReply("two different lengths")
         elif name != b"content-length":
             headers[name] += b", " + value
+        elif headers[name] != value:
+            raise BadReply("two different lengths")
     return headers
 
 

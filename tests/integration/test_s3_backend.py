@@ -1,23 +1,25 @@
-"""The S3 backend on real servers; boto3, which knows nothing of us, looks at what is there."""
+"""
+The S3 backend on real servers: what the contract of all backends has no word for.
+
+boto3, which knows nothing of us, looks at what is there.
+"""
 
 from __future__ import annotations
 
 from hashlib import md5
 from typing import Any
 
-from twisted.internet.defer import CancelledError
 from twisted.python.failure import Failure
 from twisted.trial.unittest import TestCase
 
+from s3orchestrator.backends import s3_listings
 from s3orchestrator.backends.s3 import S3Backend
 from s3orchestrator.bodies.sources import BytesBody, collect
 from s3orchestrator.concurrency import start
 from s3orchestrator.config.sections import BackendConfig, ServerConfig
 from s3orchestrator.errors import (
     BackendRefused,
-    BlobChanged,
     BodyAborted,
-    InvalidPart,
     NameTaken,
     NoSuchBlob,
     NoSuchUpload,
@@ -127,14 +129,6 @@ class Objects:
             await self.backend.delete(name)
         self.assertEqual(await self.backend.list_objects(), [])
 
-    async def test_empty(self: Any) -> None:
-        """
-        An object may have no bytes.
-        """
-        etag = await self.put("empty", b"")
-        found = await self.backend.get("empty", etag=etag)
-        self.assertEqual((found.size, await collect(found.body, 0)), (0, b""))
-
     async def test_streamed(self: Any) -> None:
         """
         A large body streams both ways.
@@ -159,55 +153,6 @@ class Objects:
         await self.fails(putting, BodyAborted)
         await pause(0.2)
         await self.fails(self.backend.head("half"), NoSuchBlob)
-
-    async def test_cancelled(self: Any) -> None:
-        """
-        Nor of one whose sender gives up.
-        """
-        body = HandFed(10)
-        putting = start(self.backend.put("half", body, PLAIN, exclusive=False))
-        while not body.started:
-            await pause(0.01)
-        body.feed(b"abc")
-        putting.cancel()
-        await self.fails(putting, CancelledError)
-        self.assertTrue(body.stops)
-        await pause(0.2)
-        await self.fails(self.backend.head("half"), NoSuchBlob)
-
-    async def test_ranges(self: Any) -> None:
-        """
-        Ranges are what was asked for, and belong to the object that was asked for.
-        """
-        etag = await self.put("r", b"0123456789")
-        for wanted, expected in [
-            (ByteRange(0, 0), b"0"),
-            (ByteRange(3, 6), b"3456"),
-            (ByteRange(9, 9), b"9"),
-            (ByteRange(0, 9), b"0123456789"),
-        ]:
-            found = await self.backend.get("r", wanted, etag=etag)
-            self.assertEqual((found.size, found.body.length), (10, len(expected)))
-            self.assertEqual(await collect(found.body, 10), expected)
-        error = await self.fails(self.backend.get("r", ByteRange(10, 12), etag=etag), BackendRefused)
-        self.assertEqual(error.status, 416)
-
-    async def test_changed(self: Any) -> None:
-        """
-        An object with another ETag is not given out.
-        """
-        etag = await self.put("c")
-        await self.put("c", b"other")
-        await self.fails(self.backend.get("c", etag=etag), BlobChanged)
-
-    async def test_missing(self: Any) -> None:
-        """
-        What is not there is said not to be, and deleting it is no failure.
-        """
-        await self.fails(self.backend.get("no"), NoSuchBlob)
-        await self.fails(self.backend.get("no", ByteRange(0, 3), etag="x"), NoSuchBlob)
-        await self.fails(self.backend.head("no"), NoSuchBlob)
-        await self.backend.delete("no")
 
     async def test_no_bucket(self: Any) -> None:
         """
@@ -249,12 +194,6 @@ class Objects:
             found = await self.backend.head(target)
             self.assertEqual((found.content_type, dict(found.meta)), ("text/css", {"s3o": "9"}))
 
-    async def test_copy_missing(self: Any) -> None:
-        """
-        What is not there cannot be copied.
-        """
-        await self.fails(self.backend.copy("no", "target", PLAIN, exclusive=False), NoSuchBlob)
-
 
 class Uploads:
     """Multipart uploads."""
@@ -291,26 +230,6 @@ class Uploads:
         )
         self.assertEqual(await self.get("c", etag=stored.etag), source[:PART] + source)
 
-    async def test_copied_part_missing(self: Any) -> None:
-        """
-        A part cannot be copied from what is not there.
-        """
-        upload_id = await self.backend.create_upload("c", PLAIN)
-        await self.fails(self.backend.copy_part("c", upload_id, 1, "no", None), NoSuchBlob)
-        await self.backend.abort_upload("c", upload_id)
-
-    async def test_unknown_part(self: Any) -> None:
-        """
-        A part that was not uploaded, or is another, is told; the upload can still be completed.
-        """
-        upload_id = await self.backend.create_upload("u", PLAIN)
-        part = await self.backend.put_part("u", upload_id, 1, BytesBody(b"abc"))
-        for parts in ([(1, etag_of(b"other"))], [(1, part.etag), (2, part.etag)]):
-            await self.fails(
-                self.backend.complete_upload("u", upload_id, parts, exclusive=False), InvalidPart
-            )
-        await self.backend.complete_upload("u", upload_id, [(1, part.etag)], exclusive=False)
-
     async def test_too_small(self: Any) -> None:
         """
         A small part that is not the last is refused clearly.
@@ -345,32 +264,11 @@ class Uploads:
 class Listings:
     """Listings, page by page."""
 
-    async def test_objects(self: Any) -> None:
-        """
-        By prefix and from a place on, in byte order, over as many pages as it takes.
-        """
-        names = [f"p/{number:04}" for number in range(25)]
-        for name in ["a", *names, "p0", "z"]:
-            await self.put(name)
-
-        async def listed(*arguments: Any) -> list[str]:
-            return [each.name for each in await self.backend.list_objects(*arguments)]
-
-        self.assertEqual(await listed(), ["a", *names, "p0", "z"])
-        self.assertEqual(await listed("p/"), names)
-        self.assertEqual(await listed("p/", names[9]), names[10:])
-        self.assertEqual(await listed("p/", names[9], 3), names[10:13])
-        self.assertEqual(await listed("p/", "p/zzz"), [])
-        self.assertEqual(await listed("", "p"), [*names, "p0", "z"])
-        first = (await self.backend.list_objects("a"))[0]
-        self.assertEqual((first.size, first.etag), (3, etag_of(b"abc")))
-        self.assertGreater(first.modified_ms, 1_700_000_000_000)
-
     async def test_pages(self: Any) -> None:
         """
         More than one page is asked for when it is needed.
         """
-        self.patch_page(7)
+        self.patch(s3_listings, "PAGE", 7)
         names = [f"n {number:02}" for number in range(30)]
         for name in names:
             await self.put(name)
@@ -384,17 +282,6 @@ class Listings:
         self.assertEqual({each.name for each in await self.backend.list_uploads("u")}, {"u p"})
         for each in found:
             await self.backend.abort_upload(each.name, each.upload_id)
-
-    def patch_page(self: Any, size: int) -> None:
-        self.patch(__import__("s3orchestrator.backends.s3_listings", fromlist=["PAGE"]), "PAGE", size)
-
-    async def test_no_versions(self: Any) -> None:
-        """
-        Without versioning there are none.
-        """
-        await self.put("v")
-        self.assertEqual(await self.backend.list_versions("v"), [])
-        self.assertEqual(await self.backend.list_versions("no"), [])
 
 
 class Everything(Objects, Uploads, Listings):

@@ -7,10 +7,14 @@ from hashlib import md5, sha256
 from typing import Any
 from zlib import crc32
 
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import Deferred, succeed
+from twisted.internet.task import Clock
 
-from s3orchestrator.backends.s3_requests import ASKS_FROM
+from s3orchestrator.backends.credentials import ChainCredentials, Keys
+from s3orchestrator.backends.dialling import Address, dial_with
+from s3orchestrator.backends.s3_requests import ASKS_FROM, S3Requests
 from s3orchestrator.backends.s3_uploads import COPIED_AT_ONCE
+from s3orchestrator.backends.transport import HttpClient
 from s3orchestrator.bodies.sources import BytesBody, collect
 from s3orchestrator.concurrency import start
 from s3orchestrator.errors import (
@@ -715,3 +719,29 @@ class ProbeTests(ServiceTestCase):
         self.serve(Answer(200, b"", ETAG), Answer(503))
         await self.fails(self.backend.probe(["a", "b"]), BackendUnavailable)
         self.assertIsNone(self.backend.traits)
+
+
+class ExpiringKeysTests(ServiceTestCase):
+    """Keys that the service does not accept any more."""
+
+    async def test_renewed(self) -> None:
+        """
+        They are replaced before the next request, which carries the token that belongs to the new ones.
+        """
+        self.serve(Answer(403, error("ExpiredToken")), Answer(204))
+        found = iter([Keys("AK1", "one", "token-1"), Keys("AK2", "two", "token-2")])
+        chain = ChainCredentials("oci", Clock(), lambda load: succeed(load()), lambda: next(found))
+        address = Address.of(f"http://127.0.0.1:{self.server.port}")
+        client = HttpClient("oci", the_reactor(), address.header, dial_with(the_reactor(), address, 5))
+        self.addCleanup(client.close)
+        requests = S3Requests("oci", client, b"/bucket", "us-east-1", chain, the_reactor())
+        refused = await requests.send(b"DELETE", "k", {})
+        self.assertEqual((await self.fails(requests.done(refused), BackendRefused)).code, "ExpiredToken")
+        await requests.done(await requests.send(b"DELETE", "k", {}))
+        for request, key, token in zip(
+            self.requests, [b"AK1", b"AK2"], [b"token-1", b"token-2"], strict=True
+        ):
+            authorization = request.value(b"authorization") or b""
+            self.assertIn(b"Credential=" + key, authorization)
+            self.assertIn(b"x-amz-security-token", authorization)
+            self.assertEqual(request.value(b"x-amz-security-token"), token)

@@ -112,9 +112,9 @@ class ReplyTests(ClientTestCase):
             await peer.head()
             peer.send(b"HTTP/1.1 100 Continue\r\n\r\n" * 3, b"HTTP/1.1 103 Early Hints\r\nLink: x\r\n\r\n")
             await pause(0.01)
-            peer.send(b"HTTP/1.1 100 Contin")
+            peer.send(b"HTTP/1.1 100 ")
             await pause(0.01)
-            peer.send(b"ue\r\n\r\n")
+            peer.send(b"Continue\r\n\r\n")
             peer.reply(200, b"at last")
 
         self.serve(script)
