@@ -151,3 +151,7 @@ class LedgerTooNew(OrchestratorError):
 
 class BodyAborted(OrchestratorError):
     """The client left, or stalled, before the whole body had come."""
+
+
+class BodyStalled(BodyAborted):
+    """The client was silent for too long in the middle of its body."""

@@ -326,9 +326,11 @@ def _unavailable(_: Exception, _subject: Subject) -> S3Error:
 
 
 def _incomplete_body(_: errors.BodyAborted, _subject: Subject) -> S3Error:
-    error = S3Error("IncompleteBody")
-    error.headers["Connection"] = "close"
-    return error
+    return S3Error("IncompleteBody")
+
+
+def _too_slow(_: errors.BodyStalled, _subject: Subject) -> S3Error:
+    return S3Error("RequestTimeout")
 
 
 _TRANSLATIONS: dict[type, Callable[..., S3Error]] = {
@@ -349,4 +351,5 @@ _TRANSLATIONS: dict[type, Callable[..., S3Error]] = {
     errors.IntegrityError: _unavailable,
     errors.StoreUnavailable: _unavailable,
     errors.BodyAborted: _incomplete_body,
+    errors.BodyStalled: _too_slow,
 }

@@ -22,7 +22,7 @@ from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from s3orchestrator.bodies.sockets import MOVED_AT_ONCE, Connection, connection_below
-from s3orchestrator.errors import BodyAborted
+from s3orchestrator.errors import BodyAborted, BodyStalled
 from s3orchestrator.protocol.documents import error_document
 from s3orchestrator.protocol.errors import S3Error
 from s3orchestrator.protocol.http1 import find_head, parse_head
@@ -395,7 +395,7 @@ class StreamingChannel(Protocol):
     def _give_up_body(self) -> None:
         assert self._body is not None
         self._is_persistent = False
-        self._body.failed(BodyAborted("the client has been silent for too long"))
+        self._body.failed(BodyStalled("the client has been silent for too long"))
         self._regulate()
 
     def _end(self) -> None:

@@ -40,6 +40,7 @@ TRANSLATIONS: list[tuple[Exception, str, int, dict[str, Any]]] = [
     (errors.StoreUnavailable("db"), "ServiceUnavailable", 503, {}),
     (errors.TransactionUnclear("db"), "ServiceUnavailable", 503, {}),
     (errors.BodyAborted("k"), "IncompleteBody", 400, {}),
+    (errors.BodyStalled("k"), "RequestTimeout", 400, {}),
 ]
 
 BEFORE_ANY_REQUEST = (errors.OrchestratorError, errors.LedgerInUse, errors.LedgerTooNew)

@@ -8,7 +8,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from twisted.web.iweb import UNKNOWN_LENGTH
 from zope.interface import implementer
 
-from s3orchestrator.errors import BodyAborted
+from s3orchestrator.errors import BodyAborted, BodyStalled
 from s3orchestrator.web.channel import TURN
 from s3orchestrator.web.limits import LINGER
 from s3orchestrator.web.request import Request
@@ -491,7 +491,7 @@ class TimeTests(ChannelTests):
         self.served.clock.pump([LIMITS.read_timeout - 0.1])
         self.assertNoResult(done)
         self.served.clock.advance(0.2)
-        self.failureResultOf(done, BodyAborted)
+        self.failureResultOf(done, BodyStalled)
         self.assertIn(b"Connection: close", self.respond(400))
 
     def test_slow_upload(self) -> None:
