@@ -96,7 +96,7 @@ class Wire:
             self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_buffer)
         self.socket.settimeout(PATIENCE)
         self.socket.connect(address)
-        self._received = b""
+        self._received = bytearray()
 
     def __enter__(self) -> Self:
         return self
@@ -148,10 +148,7 @@ class Wire:
 
     def head(self) -> tuple[int, list[tuple[str, str]]]:
         """Read a status line and headers."""
-        while b"\r\n\r\n" not in self._received:
-            self._receive()
-        head, _, self._received = self._received.partition(b"\r\n\r\n")
-        first, *lines = head.decode("latin-1").split("\r\n")
+        first, *lines = self._until(b"\r\n\r\n").decode("latin-1").split("\r\n")
         found = re.fullmatch(r"HTTP/1\.1 ([0-9]{3}) .+", first)
         assert found, f"no status line: {first!r}"
         headers = []
@@ -167,8 +164,7 @@ class Wire:
             while True:
                 self._receive()
         except Hangup:
-            taken, self._received = self._received, b""
-            return taken
+            return self._take(len(self._received))
 
     def is_closed(self) -> bool:
         """Tell whether the server has closed, or closes within a moment."""
@@ -192,26 +188,33 @@ class Wire:
             assert self._line() == b""
 
     def _line(self) -> bytes:
-        while b"\r\n" not in self._received:
+        return self._until(b"\r\n")
+
+    def _until(self, end: bytes) -> bytes:
+        while (at := self._received.find(end)) < 0:
             self._receive()
-        line, _, self._received = self._received.partition(b"\r\n")
-        return line
+        return self._take(at + len(end))[:at]
 
     def _exactly(self, count: int) -> bytes:
         while len(self._received) < count:
             self._receive()
-        taken, self._received = self._received[:count], self._received[count:]
+        return self._take(count)
+
+    def _take(self, count: int) -> bytes:
+        taken = bytes(self._received[:count])
+        del self._received[:count]
         return taken
 
     def _receive(self) -> None:
+        why = "end"
         try:
             data = self.socket.recv(1 << 20)
         except TimeoutError:
-            raise Hangup(self._received, "silence") from None
+            data, why = b"", "silence"
         except ConnectionResetError:
-            raise Hangup(self._received, "reset") from None
+            data, why = b"", "reset"
         if not data:
-            raise Hangup(self._received, "end")
+            raise Hangup(bytes(self._received), why)
         self._received += data
 
 

@@ -16,6 +16,7 @@ from pathlib import Path
 from shutil import rmtree
 from tempfile import mkdtemp
 from typing import Any, ClassVar, TypeVar
+from unittest.mock import patch
 
 from attrs import define, field
 from twisted.internet.defer import Deferred
@@ -39,6 +40,7 @@ server:
   read_header_timeout: 2s
   idle_timeout: 60s
   max_object_size: 100MB
+  %(settings)s
 database: {driver: sqlite, path: "%(folder)s/ledger.db"}
 write_path: {replay_limit: 256KB, quiet_period: 200ms}
 backends: %(backends)s
@@ -73,9 +75,15 @@ DIRECTORIES = (
 
 @define(eq=False)
 class Server:
-    """A serving orchestrator. `failures` are the log's tracebacks and errors."""
+    """
+    A serving orchestrator. `failures` are the log's tracebacks and errors.
+
+    `settings` is one more line of the section `server`. `memory_class` makes memory backends.
+    """
 
     backends: str = MEMORY
+    settings: str = ""
+    memory_class: type[MemoryBackend] = MemoryBackend
     folder: Path = field(init=False)
     failures: list[str] = field(init=False, factory=list)
     orchestrator: Orchestrator = field(init=False)
@@ -88,13 +96,18 @@ class Server:
         for name in ("a", "b"):
             (self.folder / name).mkdir()
         backends = self.backends % {"folder": self.folder}
-        text = CONFIGURATION % {"folder": self.folder, "backends": backends}
+        text = CONFIGURATION % {
+            "folder": self.folder,
+            "backends": backends,
+            "settings": self.settings,
+        }
         globalLogPublisher.addObserver(self._observe)
         self._reactor = EPollReactor()
         self._thread = threading.Thread(target=self._reactor.run, args=(False,), daemon=True)
         self._thread.start()
         self.orchestrator = build(load(text, {}).config, self._reactor)
-        self.run(self.orchestrator.start)
+        with patch("s3orchestrator.backends.building.MemoryBackend", self.memory_class):
+            self.run(self.orchestrator.start)
 
     def stop(self) -> None:
         """Stop it as a signal would, and forget its data."""
@@ -197,12 +210,14 @@ class ServerCase(SynchronousTestCase):
     """Tests against one server, which must not log a failure."""
 
     backends: ClassVar[str] = MEMORY
+    settings: ClassVar[str] = ""
+    memory_class: ClassVar[type[MemoryBackend]] = MemoryBackend
     server: ClassVar[Server]
 
     @classmethod
     def setUpClass(cls) -> None:
         super().setUpClass()
-        cls.server = Server(cls.backends)
+        cls.server = Server(cls.backends, cls.settings, cls.memory_class)
         cls.server.start()
 
     @classmethod
