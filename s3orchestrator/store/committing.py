@@ -26,10 +26,10 @@ HOLD_BUCKET = "$hold_bucket"
 
 # The bucket's row comes even if the key has no version.
 CURRENT = """
-    SELECT bu.deleted_ms, v.id, v.version_id, v.etag, v.modified_ms, v.is_delete_marker
-      FROM buckets bu
-      LEFT JOIN versions v ON v.bucket_id = bu.id AND v.key = :key AND v.is_latest
-     WHERE bu.id = :bucket_id
+    SELECT k.deleted_ms, v.id, v.version_id, v.etag, v.modified_ms, v.is_delete_marker
+      FROM buckets k
+      LEFT JOIN versions v ON v.bucket_id = k.id AND v.key = :key AND v.is_latest
+     WHERE k.id = :bucket_id
 """
 NO_LONGER_LATEST = "UPDATE versions SET is_latest = FALSE WHERE id = :id"
 DROP_VERSION = "DELETE FROM versions WHERE id = :id"

@@ -122,7 +122,7 @@ class InMemoryTests(InlineTests):
         self.assertRaises(ValueError, SqliteDatabase, IN_MEMORY, self.clock, threaded=True)
 
 
-class FileTests(SynchronousTestCase):
+class OnDiskTests(SynchronousTestCase):
     def test_one_process(self) -> None:
         """
         Who opens a ledger that is open is refused.
