@@ -10,11 +10,9 @@ from functools import cache
 
 from prometheus_client import Counter
 
-from s3orchestrator.telemetry.logging import make_logger
+from s3orchestrator.telemetry.logging import log_at_once
 
 EVENTS = Counter("s3o_audit_events_total", "What the audit trail recorded.", ["event"])
-
-_log = make_logger()
 
 
 def audit(event: str, **fields: object) -> None:
@@ -24,7 +22,8 @@ def audit(event: str, **fields: object) -> None:
     Secrets must not be among `fields`; an access key id is none.
     """
     _count(event).inc()
-    _log.info("audit", audit=True, event=event, **fields)
+    fields.update(audit=True, event=event)
+    log_at_once(__name__, "audit", fields)
 
 
 @cache

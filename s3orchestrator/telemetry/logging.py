@@ -27,6 +27,7 @@ from twisted.logger import (
     LogLevel,
     formatEvent,
     globalLogBeginner,
+    globalLogPublisher,
 )
 from twisted.python.failure import Failure
 from zope.interface import implementer
@@ -36,6 +37,7 @@ txaio.use_twisted()
 REQUEST_ID: ContextVar[str] = ContextVar("request_id", default="")
 
 LEVELS = ("error", "warn", "info", "debug")
+_WITH_INFO = frozenset(["info", "debug", "trace"])
 
 _PACKAGE = "s3orchestrator."
 
@@ -51,6 +53,9 @@ _HIDDEN = "***"
 _TWISTED_FIELDS = frozenset(
     ["format", "message", "time", "system", "isError", "failure", "why", "logLevel", "txaio_trace"]
 )
+
+# What a line has anyway; a field of such a name is left out.
+_OURS = frozenset(["time", "level", "component", "msg", "request_id", "traceback"])
 
 _PRINTED_AS_THEY_ARE = frozenset([str, int, float, bool, type(None)])
 
@@ -95,15 +100,25 @@ class _Logger(Logger):
     """Emits without looking the level up among all there are, which takes longer than all the rest."""
 
     def emit(self, level: LogLevel, format: str | None = None, **fields: object) -> None:
-        fields.update(
-            log_logger=self,
-            log_level=level,
-            log_namespace=self.namespace,
-            log_source=self.source,
-            log_format=format,
-            log_time=time(),
-        )
-        self.observer(fields)
+        fields.update(log_logger=self, log_source=self.source)
+        _emit(self.observer, self.namespace, level, format, fields)
+
+
+def log_at_once(namespace: str, text: str, fields: dict[str, object]) -> None:
+    """
+    Log information that comes with every request; `fields` is taken over.
+
+    The same as `info` of a logger of that namespace, without handing the fields on from call to call.
+    """
+    if txaio.get_global_log_level() in _WITH_INFO:
+        _emit(globalLogPublisher, namespace, LogLevel.info, text, fields)
+
+
+def _emit(
+    observer: ILogObserver, namespace: str, level: LogLevel, text: str | None, fields: dict[str, object]
+) -> None:
+    fields.update(log_level=level, log_namespace=namespace, log_format=text, log_time=time())
+    observer(fields)
 
 
 def set_level(level: str) -> None:
@@ -119,24 +134,25 @@ def set_level(level: str) -> None:
 
 def json_line(event: LogEvent) -> str:
     """Return `event` as one line of JSON."""
-    fields = _fields(event)
-    line: dict[str, object] = {
-        "time": _timestamp(event.get("log_time", 0.0)),
-        "level": _level(event).name,
-        "component": _component(event),
-        "msg": _message(event, fields),
-    }
+    members = [
+        f'"time": "{_timestamp(event.get("log_time", 0.0))}", "level": "{_level(event).name}"',
+        f'"component": {_quote(_component(event))}, "msg": {_quote(_message(event))}',
+    ]
     if request_id := REQUEST_ID.get():
-        line["request_id"] = request_id
+        members.append(f'"request_id": {_quote(request_id)}')
     if failure := event.get("log_failure"):
-        line["traceback"] = failure.getTraceback()
-    return _without_secrets(_object({**line, **fields, **line})) + "\n"
+        members.append(f'"traceback": {_quote(failure.getTraceback())}')
+    for name, value in event.items():
+        if label := _label(name):
+            encode = None if _is_secret(name) else _JSON.get(type(value))
+            members.append(label + (encode(value) if encode else _encode(_plain(name, value))))
+    return "{" + _without_secrets(", ".join(members)) + "}\n"
 
 
-def _object(fields: Mapping[str, object]) -> str:
-    """Return what the encoder would, which sets itself up anew for every object."""
-    members = [f"{_quote(name)}: {_JSON.get(type(value), _encode)(value)}" for name, value in fields.items()]
-    return "{" + ", ".join(members) + "}"
+@lru_cache(maxsize=1024)  # the program's own names
+def _label(name: str) -> str:
+    """Return how the member of a field begins, nothing if the line has none for it."""
+    return f"{_quote(name)}: " if _is_field(name) and name not in _OURS else ""
 
 
 def terminal_line(event: LogEvent) -> str:
@@ -149,7 +165,7 @@ def terminal_line(event: LogEvent) -> str:
     text = event.get("log_format") or ""
     line = [
         f"{_time(event).astimezone():%H:%M:%S} {_level(event).name:5} {_component(event)}:",
-        _message(event, fields),
+        _message(event),
         *(f"{name}={value}" for name, value in fields.items() if "{" + name not in text),
     ]
     if request_id := REQUEST_ID.get():
@@ -232,12 +248,12 @@ def _component(event: LogEvent) -> str:
     return str(event.get("log_namespace") or "-").removeprefix(_PACKAGE)
 
 
-def _message(event: LogEvent, fields: Mapping[str, object]) -> str:
+def _message(event: LogEvent) -> str:
     text = event.get("log_format")
     if text and "{" not in text and "}" not in text:
         return str(text)
     # With the plain fields in place of the originals, a secret named in the text stays hidden.
-    return formatEvent({**event, **fields})
+    return formatEvent({**event, **_fields(event)})
 
 
 def _fields(event: LogEvent) -> dict[str, object]:
@@ -245,7 +261,6 @@ def _fields(event: LogEvent) -> dict[str, object]:
     return {name: _plain(name, value) for name, value in event.items() if _is_field(name)}
 
 
-@lru_cache(maxsize=1024)  # the program's own names
 def _is_field(name: str) -> bool:
     return not name.startswith("log_") and name not in _TWISTED_FIELDS
 
