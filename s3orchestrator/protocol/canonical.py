@@ -86,9 +86,14 @@ def string_to_sign(timestamp: bytes, scope: bytes, request: bytes) -> bytes:
     return b"%s\n%s\n%s\n%s" % (ALGORITHM, timestamp, scope, sha256(request).hexdigest().encode("ascii"))
 
 
-@lru_cache(maxsize=256)
 def parse_timestamp(text: bytes) -> int | None:
     """Read a time like `20261121T021500Z` as Unix time; None if it is not one."""
+    # Anything of another length must not get into the cache.
+    return _parse_timestamp(text) if len(text) == 16 else None
+
+
+@lru_cache(maxsize=256)
+def _parse_timestamp(text: bytes) -> int | None:
     if not _STAMP.fullmatch(text):
         return None
     try:

@@ -17,6 +17,11 @@ from s3orchestrator.protocol.forms import PayloadForm
 # No region's name comes near; longer ones only fill our caches.
 MAX_REGION = 64
 
+MAX_CREDENTIAL = 256  # bytes; an access key id has 128 at most
+
+# Longer lists are worked out each time: anybody can send them, and a cache would keep them.
+_CACHED = 512
+
 _HOST = frozenset({b"host"})
 
 
@@ -112,7 +117,7 @@ def from_header(request: Signed) -> Claim:
     if payload_hash is None:
         raise S3Error("InvalidRequest", "Missing required header for this request: x-amz-content-sha256")
     PayloadForm.of(payload_hash)
-    check_signed(request, fields[b"SignedHeaders"], exempt=None)
+    check_signed(request, fields[b"SignedHeaders"], Kind.HEADER, exempt=None)
     return Claim(
         Kind.HEADER, credential, stamp, time, fields[b"SignedHeaders"], fields[b"Signature"], payload_hash
     )
@@ -180,6 +185,8 @@ def read_credential(text: bytes, kind: Kind) -> Credential:
 
     :raises S3Error: with the code of `kind`.
     """
+    if len(text) > MAX_CREDENTIAL:
+        raise kind.malformed("the Credential is too long.")
     try:
         return _credential(text)
     except ValueError as error:
@@ -229,13 +236,16 @@ def _time(headers: Mapping[bytes, Sequence[bytes]]) -> tuple[bytes, int]:
     return text, time
 
 
-def check_signed(request: Signed, signed_headers: bytes, exempt: bytes | None) -> None:
+def check_signed(request: Signed, signed_headers: bytes, kind: Kind, exempt: bytes | None) -> None:
     """
     Refuse a request without its host signed, or with an `x-amz-*` header that is not.
 
-    Unsigned ones could be added by anybody on the way. `exempt` is one that need not be.
+    Unsigned ones could be added by anybody on the way. `exempt` is one that need not be. A header
+    named a thousand times would have us write it as often, and is refused.
     """
     signed = signed_set(signed_headers)
+    if len(signed) <= signed_headers.count(b";"):
+        raise S3Error(kind.value, "SignedHeaders names a header more than once.")
     missing = _HOST - signed
     for name in request.headers:
         if name.startswith(b"x-amz-") and name not in signed and name != exempt:
@@ -248,15 +258,24 @@ def check_signed(request: Signed, signed_headers: bytes, exempt: bytes | None) -
         )
 
 
-@lru_cache(maxsize=256)
 def signed_names(signed_headers: bytes) -> tuple[bytes, ...]:
     """Return the names in a list of signed headers, in its order."""
+    return _names(signed_headers) if len(signed_headers) <= _CACHED else tuple(signed_headers.split(b";"))
+
+
+def signed_set(signed_headers: bytes) -> frozenset[bytes]:
+    """Return the names in a list of signed headers."""
+    return _set(signed_headers) if len(signed_headers) <= _CACHED else frozenset(signed_headers.split(b";"))
+
+
+@lru_cache(maxsize=256)
+def _names(signed_headers: bytes) -> tuple[bytes, ...]:
     return tuple(signed_headers.split(b";"))
 
 
 @lru_cache(maxsize=256)
-def signed_set(signed_headers: bytes) -> frozenset[bytes]:
-    return frozenset(signed_names(signed_headers))
+def _set(signed_headers: bytes) -> frozenset[bytes]:
+    return frozenset(signed_headers.split(b";"))
 
 
 def joined(headers: Mapping[bytes, Sequence[bytes]], name: bytes) -> bytes | None:

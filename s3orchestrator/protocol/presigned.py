@@ -81,7 +81,7 @@ def from_query(request: Signed) -> Claim:
     payload_hash, exempt = _payload_hash(request, parameters)
     PayloadForm.of(payload_hash)
     signed_headers = parameters[b"X-Amz-SignedHeaders"]
-    check_signed(request, signed_headers, exempt)
+    check_signed(request, signed_headers, Kind.QUERY, exempt)
     return Claim(
         Kind.QUERY,
         credential,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from hmac import compare_digest
 
@@ -29,6 +30,14 @@ from s3orchestrator.protocol.keys import PreparedHmac, SigningKeys
 from s3orchestrator.protocol.presigned import from_query, is_presigned, is_presigned_v2
 
 MAX_SKEW = 900  # seconds, S3's own
+
+# What an honest client signs is far smaller; the error would show it twice, once four times as long.
+MAX_SHOWN = 8 * 1024
+
+# Somebody may read the error who did not see the request: of a proxy, or in a log.
+_SECRETS = re.compile(
+    rb"^(x-proxy-token:|x-amz-security-token:).*|(X-Amz-Security-Token=)[^&\n]*", re.MULTILINE
+)
 
 # Signs for those we don't know, so that they wait as long as those we do.
 _NOBODYS_SECRET = "no secret, only as long as one is usual"
@@ -171,12 +180,14 @@ def _iso(time: float) -> str:
 def _mismatch(claim: Claim, request: Signed) -> S3Error:
     canonical = next(_canonical_requests(claim, request))
     signed = string_to_sign(claim.timestamp, claim.credential.scope, canonical)
-    return S3Error(
-        "SignatureDoesNotMatch",
-        AWSAccessKeyId=claim.access_key_id,
-        StringToSign=signed.decode("utf-8", "replace"),
-        SignatureProvided=claim.signature.decode("utf-8", "replace"),
-        StringToSignBytes=signed.hex(" "),
-        CanonicalRequest=canonical.decode("utf-8", "replace"),
-        CanonicalRequestBytes=canonical.hex(" "),
-    )
+    details = {
+        "AWSAccessKeyId": claim.access_key_id,
+        "StringToSign": signed.decode("utf-8", "replace"),
+        "SignatureProvided": claim.signature.decode("utf-8", "replace"),
+        "StringToSignBytes": signed.hex(" "),
+    }
+    if len(canonical) <= MAX_SHOWN:
+        shown = _SECRETS.sub(rb"\1\2***", canonical)
+        details["CanonicalRequest"] = shown.decode("utf-8", "replace")
+        details["CanonicalRequestBytes"] = shown.hex(" ")
+    return S3Error("SignatureDoesNotMatch", **details)

@@ -176,6 +176,8 @@ class ParsingTests(SynchronousTestCase):
             (b"=86400", b"=soon", "should be a number"),
             (b"=86400", b"=", "should be a number"),
             (b"=86400", b"=86400&X-Amz-Expires=604800", "must be given once"),
+            (b"SignedHeaders=host", b"SignedHeaders=host%3Bhost", "more than once"),
+            (b"%2F20130524%2F", b"k" * 256 + b"%2F20130524%2F", "too long"),
         ):
             self.assertMalformed(EXAMPLE.replace(old, new), words)
 

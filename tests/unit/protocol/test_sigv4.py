@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import gc
 import hmac
+import tracemalloc
 from hashlib import sha256
 from urllib.parse import quote
 
@@ -270,6 +272,35 @@ class VerifyingTests(SynchronousTestCase):
         )
         self.assertNotIn("another", repr(error.details))
 
+    def test_shown_without_tokens(self) -> None:
+        """A token among what was signed is not repeated, in a header or in the query."""
+        names = "host;x-amz-content-sha256;x-amz-date;x-amz-security-token;x-proxy-token"
+        given_ = claiming(
+            authorization=authorization(names, WRONG),
+            x_amz_security_token="hunter2 hunter3",
+            x_proxy_token="hunter4&hunter5",
+        )
+        given_.query = b"X-Amz-Security-Token=hunter6&a=1"
+        error = self.assertRaises(S3Error, verified, given_)
+        self.assertEqual(error.code, "SignatureDoesNotMatch")
+        shown = str(error.details["CanonicalRequest"])
+        self.assertIn("X-Amz-Security-Token=***&a=1\n", shown)
+        self.assertIn("x-amz-security-token:***\nx-proxy-token:***\n", shown)
+        self.assertNotIn("hunter", shown)
+        self.assertEqual(bytes.fromhex(str(error.details["CanonicalRequestBytes"])).decode(), shown)
+
+    def test_long_requests_are_not_shown(self) -> None:
+        """What is too long to be looked at is not sent back four times as long."""
+        error = self.assertRaises(S3Error, verified, claiming(range="x" * 8200))
+        self.assertIn("CanonicalRequest", error.details)
+        names = "host;range;x-amz-content-sha256;x-amz-date"
+        error = self.assertRaises(
+            S3Error, verified, claiming(range="x" * 8200, authorization=authorization(names, WRONG))
+        )
+        self.assertEqual(
+            list(error.details), ["AWSAccessKeyId", "StringToSign", "SignatureProvided", "StringToSignBytes"]
+        )
+
     def test_rotated_secret(self) -> None:
         """A new secret under the same id counts at once, and the old one no longer."""
         derived = SigningKeys()
@@ -468,6 +499,39 @@ class ParsingTests(SynchronousTestCase):
             HeadersNotSigned="x-amz-content-sha256",
         )
         parse(claiming(content_type="text/plain", content_md5="x", range="bytes=0-1"))
+
+    def test_signed_once(self) -> None:
+        """
+        A header is named once: each time would be another line of what we hash.
+        """
+        for names in (
+            "host;host;x-amz-content-sha256;x-amz-date",
+            "a;host;x-amz-content-sha256;x-amz-date;a",
+        ):
+            self.assertRefused(
+                claiming(authorization=authorization(names, WRONG)), "AuthorizationHeaderMalformed", "once"
+            )
+
+    def test_nothing_long_is_kept(self) -> None:
+        """
+        What anybody may send at any length does not stay in memory.
+        """
+
+        def ask(number: int) -> None:
+            names = f"{'n' * 10_000}{number};host;x-amz-content-sha256;x-amz-date"
+            self.assertRaises(S3Error, verified, claiming(authorization=authorization(names, WRONG)))
+            key = f"{'k' * 10_000}{number}/20130524/us-east-1/s3/aws4_request"
+            self.assertRefused(claiming(key), "AuthorizationHeaderMalformed", "too long")
+            stamp = f"{'2' * 10_000}{number}"
+            self.assertRefused(claiming(x_amz_date=stamp), "AccessDenied")
+
+        ask(0)
+        tracemalloc.start()
+        self.addCleanup(tracemalloc.stop)
+        for number in range(1, 50):
+            ask(number)
+        gc.collect()  # exceptions and their frames
+        self.assertLess(tracemalloc.get_traced_memory()[0], 100_000)
 
     def test_two_mechanisms(self) -> None:
         """One signature per request."""
