@@ -21,6 +21,8 @@ _HEAD = re.compile(
     rb"HTTP/1\.([01]) ([1-5][0-9][0-9])(?: ([^\r\n\0]*))?"
     rb"(?:\r\n[!#$%&'*+.^_`|~0-9A-Za-z-]+:[^\r\n\0]*)*"
 )
+_SIZE_LINE = re.compile(rb"[ \t]*([0-9A-Fa-f]{1,15})[ \t]*(?:;[^\n]*)?")
+_MAX_SIZE_LINE = 256  # a few digits; services have no extensions to speak of
 _BODILESS = frozenset([204, 304])
 
 
@@ -101,7 +103,7 @@ class Chunks:
     A body in chunks, decoded as it arrives.
 
     States: reading a size line, the data of a chunk, the line end after it, the trailers,
-    done. `rest` holds what came after the end.
+    done. `rest` holds what came after the end. All trailers together may be as long as a head.
     """
 
     done: bool = False
@@ -109,6 +111,7 @@ class Chunks:
     _buffer: bytes = b""
     _left: int = 0
     _reading: str = "size"
+    _trailers: int = 0
 
     def feed(self, data: bytes) -> bytes:
         """
@@ -116,32 +119,32 @@ class Chunks:
 
         :raises BadReply: they are not framed as they should be.
         """
-        data = self._buffer + data if self._buffer else data
-        self._buffer = b""
+        if self._buffer:
+            data, self._buffer = self._buffer + data, b""
         out = []
-        while data and not self.done:
+        # An index, for whoever cuts off every line copies the rest of `data` as often as there are lines.
+        at = 0
+        while at < len(data) and not self.done:
             if self._reading == "data":
-                piece, data = data[: self._left], data[self._left :]
+                piece = data[at : at + self._left]
                 out.append(piece)
+                at += len(piece)
                 self._left -= len(piece)
                 if not self._left:
                     self._reading = "end"
                 continue
-            line, found, after = data.partition(b"\r\n")
-            if not found:
-                self._keep(data)
+            longest = MAX_HEAD if self._reading == "trailers" else _MAX_SIZE_LINE
+            end = data.find(b"\r\n", at, at + longest + 2)
+            if end < 0:
+                if len(data) - at > longest:
+                    raise BadReply("an endless line between chunks")
+                self._buffer = data[at:]
                 break
-            self._line(line)
-            data = after
+            self._line(data[at:end])
+            at = end + 2
         if self.done:
-            self.rest = data
+            self.rest = data[at:]
         return out[0] if len(out) == 1 else b"".join(out)
-
-    def _keep(self, data: bytes) -> None:
-        # A size line has a few digits; longer lines only occur among the trailers.
-        if len(data) > (MAX_HEAD if self._reading == "trailers" else 256):
-            raise BadReply("an endless line between chunks")
-        self._buffer = data
 
     def _line(self, line: bytes) -> None:
         if self._reading == "size":
@@ -149,6 +152,9 @@ class Chunks:
             self._reading = "data" if self._left else "trailers"
         elif self._reading == "trailers":
             self.done = not line
+            self._trailers += len(line) + 2
+            if self._trailers > MAX_HEAD:
+                raise BadReply("trailers without end")
         elif line:
             raise BadReply("a chunk longer than its size")
         else:
@@ -156,7 +162,7 @@ class Chunks:
 
     @staticmethod
     def _size(line: bytes) -> int:
-        digits = line.partition(b";")[0].strip(b" \t")
-        if not re.fullmatch(rb"[0-9A-Fa-f]{1,15}", digits):
+        found = _SIZE_LINE.fullmatch(line)
+        if found is None:
             raise BadReply("a chunk without a size")
-        return int(digits, 16)
+        return int(found[1], 16)

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import time
 from itertools import pairwise
 
 from hypothesis import given
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
-from s3orchestrator.backends.replies import BadReply, Chunks, parse_head
+from s3orchestrator.backends.replies import MAX_HEAD, BadReply, Chunks, parse_head
 
 
 class HeadTests(SynchronousTestCase):
@@ -147,9 +148,38 @@ class ChunksTests(SynchronousTestCase):
             b"1" * 16 + b"\r\n",
             b"1\r\nab\r\n",
             b"1" * 300,
+            b"1;" + b"x" * 300 + b"\r\n",
         ]:
             with self.assertRaises(BadReply, msg=data):
                 Chunks().feed(data)
+
+    def test_tiny_chunks(self) -> None:
+        """
+        Many chunks in one read cost what few do: nothing is copied for each of them.
+        """
+        count = 256 * 1024 // 6
+        spent = []
+        for _ in range(3):
+            begin = time.process_time()
+            self.assertEqual(Chunks().feed(b"1\r\nx\r\n" * count), b"x" * count)
+            spent.append(time.process_time() - begin)
+        self.assertLess(min(spent), 0.1)
+
+    def test_endless_trailers(self) -> None:
+        """
+        Trailers end in the end, whether they come in one read or in many.
+        """
+        line = b"a: b\r\n"
+        with self.assertRaises(BadReply):
+            Chunks().feed(b"0\r\n" + line * (MAX_HEAD // len(line) + 1))
+        chunks = Chunks()
+        chunks.feed(b"0\r\n")
+        with self.assertRaises(BadReply):
+            for _ in range(MAX_HEAD // len(line) + 1):
+                chunks.feed(line)
+        chunks = Chunks()
+        chunks.feed(b"0\r\n" + line * 1000 + b"\r\nrest")
+        self.assertEqual((chunks.done, chunks.rest), (True, b"rest"))
 
     @given(st.lists(st.binary(max_size=20), max_size=10))
     def test_anything(self, data: list[bytes]) -> None:
