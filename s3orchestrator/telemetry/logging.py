@@ -14,6 +14,7 @@ from collections.abc import Callable, Mapping
 from contextvars import ContextVar
 from datetime import UTC, datetime
 from functools import lru_cache, partial
+from io import TextIOWrapper
 from math import isfinite
 from time import time  # noqa: TID251 - a line says when it was written, whatever clock its writer goes by
 from typing import Any, Protocol, TextIO, cast
@@ -59,8 +60,26 @@ _OURS = frozenset(["time", "level", "component", "msg", "request_id", "traceback
 
 _PRINTED_AS_THEY_ARE = frozenset([str, int, float, bool, type(None)])
 
-_encode = json.JSONEncoder(ensure_ascii=False, default=str).encode
-_quote = json.encoder.encode_basestring
+# A terminal obeys these, and some readers of lines take one for the end of a line. JSON leaves them.
+_UNSEEN = re.compile("[\x7f-\x9f\u2028\u2029\ud800-\udfff]")
+
+_quote_plainly = json.encoder.encode_basestring
+_encode_plainly = json.JSONEncoder(ensure_ascii=False, default=str).encode
+
+
+def _quote(text: str) -> str:
+    quoted = _quote_plainly(text)
+    return quoted if quoted.isascii() and "\x7f" not in quoted else _UNSEEN.sub(_escape, quoted)
+
+
+def _encode(value: object) -> str:
+    return _UNSEEN.sub(_escape, _encode_plainly(value))
+
+
+def _escape(found: re.Match[str]) -> str:
+    return f"\\u{ord(found[0]):04x}"
+
+
 _JSON: Mapping[type, Callable[[Any], str]] = {
     str: _quote,
     int: repr,
@@ -170,9 +189,17 @@ def terminal_line(event: LogEvent) -> str:
     ]
     if request_id := REQUEST_ID.get():
         line.append(f"[{request_id}]")
+    shown = _printable(" ".join(line))
     if failure := event.get("log_failure"):
-        line.append("\n" + failure.getTraceback().rstrip())
-    return _without_secrets(" ".join(line)) + "\n"
+        shown += "\n" + "\n".join(map(_printable, failure.getTraceback().rstrip().splitlines()))
+    return _without_secrets(shown) + "\n"
+
+
+def _printable(text: str) -> str:
+    """Escape what would begin a line or tell the terminal to do something: much of it is clients' text."""
+    if text.isprintable():
+        return text
+    return "".join([each if each.isprintable() else each.encode("unicode_escape").decode() for each in text])
 
 
 @implementer(ILogObserver)
@@ -200,12 +227,19 @@ def observer() -> LineObserver:
 
     For `twistd --logger s3orchestrator.telemetry.logging.observer`.
     """
-    return LineObserver(sys.stdout, json_line)
+    return LineObserver(_in_utf8(sys.stdout), json_line)
 
 
 def terminal() -> LineObserver:
     """Return the observer of a command: readable lines on standard error."""
-    return LineObserver(sys.stderr, terminal_line)
+    return LineObserver(_in_utf8(sys.stderr), terminal_line)
+
+
+def _in_utf8(out: TextIO) -> TextIO:
+    """Have `out` take any text: a line it cannot encode would be lost, and with it what it records."""
+    if isinstance(out, TextIOWrapper):
+        out.reconfigure(encoding="utf-8", errors="backslashreplace")
+    return out
 
 
 def begin_logging(observer: LineObserver, level: str = "info") -> None:

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import io
 import json
+import sys
 from typing import Any
 
 import txaio
@@ -18,6 +19,7 @@ from s3orchestrator.telemetry.logging import (
     make_logger,
     observer,
     set_level,
+    terminal,
     terminal_line,
 )
 
@@ -71,6 +73,18 @@ class JsonLineTests(LogTests):
         Component.log.warn("{key}", key='a\nb"\r{}')
         (line,) = self.lines()
         self.assertEqual(line["key"], 'a\nb"\r{}')
+
+    def test_controls(self) -> None:
+        """
+        What a terminal would obey, or a reader take for the end of a line, is escaped.
+        """
+        name = "a\x1b\x7f\x85\x9b\u2028\u2029\ud800ü☃"
+        Component.log.warn("{key}", key=name, keys=[name])
+        line = self.out.getvalue()
+        self.assertTrue(line.rstrip("\n").isprintable(), line)
+        self.assertIn("ü☃", line)
+        (read,) = self.lines()
+        self.assertEqual((read["key"], read["keys"], read["msg"]), (name, [name], name))
 
     def test_request_id(self) -> None:
         """
@@ -196,6 +210,42 @@ class TerminalTests(LogTests):
         self.addCleanup(REQUEST_ID.reset, REQUEST_ID.set("4A2F"))
         Component.log.warn("disk {name} is full", name="a", size=7)
         self.assertRegex(out.getvalue(), r"^\d\d:\d\d:\d\d warn  \S+: disk a is full size=7 \[4A2F\]\n$")
+
+    def test_one_line(self) -> None:
+        """
+        What a client sent begins no line of its own, and tells the terminal nothing.
+        """
+        out = io.StringIO()
+        seen = LineObserver(out, terminal_line)
+        globalLogPublisher.addObserver(seen)
+        self.addCleanup(globalLogPublisher.removeObserver, seen)
+        Component.log.warn("{key}", key="ü\n12:00:00\x1b[31m", other="\r\x9b\u2028", raw=b"\x07")
+        self.assertTrue(out.getvalue().endswith(": ü\\n12:00:00\\x1b[31m other=\\r\\x9b\\u2028 raw=\\x07\n"))
+
+    def test_traceback(self) -> None:
+        """
+        A traceback keeps its lines, and nothing else that cannot be printed.
+        """
+        out = io.StringIO()
+        seen = LineObserver(out, terminal_line)
+        globalLogPublisher.addObserver(seen)
+        self.addCleanup(globalLogPublisher.removeObserver, seen)
+        try:
+            raise LookupError("no such \x1bthing")
+        except LookupError:
+            Component.log.failure("failed")
+        self.assertRegex(out.getvalue(), r"(?s)failed\nTraceback.*LookupError: no such \\x1bthing\n")
+        self.flushLoggedErrors(LookupError)
+
+    def test_any_text(self) -> None:
+        """
+        No line is lost because of what standard output or error would rather have.
+        """
+        for name, build in (("stdout", observer), ("stderr", terminal)):
+            written = io.BytesIO()
+            self.patch(sys, name, io.TextIOWrapper(written, encoding="latin-1"))
+            build()({"log_namespace": "s3orchestrator.x", "log_format": "{key}", "key": "☃\ud800"})
+            self.assertIn("☃", written.getvalue().decode("utf-8"))
 
     def test_factory(self) -> None:
         """
