@@ -63,10 +63,15 @@ def bodies(stage: Stage) -> Table:
     )
     table = Table(
         "Bodies of 64 MiB: CPU, s per GB (one connection)",
-        ["", "ours, min", "median", "nginx, min", "median", "ours / nginx", "guide"],
+        ["", "ours, min", "median", "nginx, min", "median", "ours / nginx", "guide", "nginx, 256k buffers"],
     )
-    with closing(piece), stage.orchestrator() as ours, stage.nginx() as theirs:
-        servers = (ours, theirs)
+    with (
+        closing(piece),
+        stage.orchestrator() as ours,
+        stage.nginx() as theirs,
+        stage.nginx(large_buffers=True) as tuned,
+    ):
+        servers = (ours, theirs, tuned)
         cost = {(case, server): Series() for case in cases for server in servers}
         for server in servers:
             _put(server, piece, 1)
@@ -87,5 +92,6 @@ def bodies(stage: Stage) -> Table:
             f"{nginx.median:.2f}",
             f"{mine.median / nginx.median:.2f} ×",
             f"≤ {case.guide:.1f} ×" if case.guide is not None else "",
+            f"{cost[case, tuned].median:.2f}",
         )
     return table

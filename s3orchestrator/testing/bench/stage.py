@@ -63,10 +63,11 @@ class Stage:
             self._sink.stop()
 
     @contextmanager
-    def nginx(self) -> Iterator[Server]:
+    def nginx(self, *, large_buffers: bool = False) -> Iterator[Server]:
         """Have nginx running."""
-        with _running(nginx(self._fresh(), self._backend()), "/?list-type=2") as server:
-            yield server
+        server = nginx(self._fresh(), self._backend(), large_buffers=large_buffers)
+        with _running(server, "/?list-type=2") as running:
+            yield running
 
     @contextmanager
     def orchestrator(self, directory: Path | None = None) -> Iterator[Server]:
