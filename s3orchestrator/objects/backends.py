@@ -9,8 +9,9 @@ from twisted.internet.interfaces import IReactorTime
 
 from s3orchestrator.domain.fleet import Fleet
 from s3orchestrator.domain.records import Blob
-from s3orchestrator.errors import BackendUnavailable
+from s3orchestrator.errors import BackendError, BackendUnavailable
 from s3orchestrator.interfaces import IBackend, IBlobs, Traits
+from s3orchestrator.protocol.errors import S3Error
 
 # How long a backend that failed is asked last: long enough that a burst of requests does
 # not wait for each of its timeouts, short enough to notice its recovery without being told.
@@ -54,9 +55,33 @@ class Backends:
             usage = {known.backend: known for known in await self._blobs.usage()}
         return self._fleet.writable(size, usage=usage, failing=self._failing())
 
+    async def writable_for_parts(self) -> list[str]:
+        """
+        Return who may take an upload of unknown size, best first.
+
+        Backends that limit the size of an object come last: nobody knows yet how large it will be.
+        """
+        limits = {member.name: member.max_object_size for member in self._fleet.members}
+        return sorted(await self.writable(0), key=lambda name: limits[name] > 0)
+
+    def check_size(self, name: str, size: int) -> None:
+        """
+        Refuse an object, or a part of one, that is larger than its backend takes.
+
+        :raises S3Error: `EntityTooLarge`; an upload cannot go to another backend any more.
+        """
+        for member in self._fleet.members:
+            if member.name == name and 0 < member.max_object_size < size:
+                raise S3Error("EntityTooLarge", ProposedSize=size, MaxSizeAllowed=member.max_object_size)
+
     def readable(self, blobs: Sequence[Blob]) -> list[Blob]:
         """Return the copies worth trying, best first."""
         return list(blobs) if len(blobs) == 1 else self._fleet.readable(blobs, failing=self._failing())
+
+    def note(self, error: BackendError, name: str) -> None:
+        """Remember a failure, unless it was an answer: whoever says no is there."""
+        if not error.answered:
+            self.failed(name)
 
     def failed(self, name: str) -> None:
         """Ask this backend last for a while."""

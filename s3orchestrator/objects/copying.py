@@ -22,7 +22,6 @@ from s3orchestrator.errors import (
     InsufficientStorage,
     IntegrityError,
     NameTaken,
-    NoSuchBlob,
 )
 from s3orchestrator.interfaces import IBlobs, Stored
 from s3orchestrator.objects.backends import Backends
@@ -111,8 +110,7 @@ class ObjectCopier:
         except InsufficientStorage:
             return None
         except BackendError as error:
-            if not isinstance(error, NoSuchBlob | BlobChanged):
-                self._backends.failed(blob.backend)
+            self._backends.note(error, blob.backend)
             self.log.info("a copy is made through us: {error}", error=str(error))
             return None
         return await shield(self._record(order, source, blob, target, stored))
@@ -134,7 +132,7 @@ class ObjectCopier:
             try:
                 stored = await self._attempt(order, source, blob, target)
             except NameTaken:
-                await shield(self._blobs.refused(target))
+                self._cleaner.insist(partial(self._blobs.refused, target))
                 if avoid_plain:
                     raise
                 avoid_plain = True

@@ -34,10 +34,15 @@ class Declared(Protocol):
 
 @frozen
 class Incoming:
-    """A body that may be started once, with what was declared about it."""
+    """
+    A body that may be started once, with what was declared about it.
+
+    `algorithm` is that of the checksum a client sends along, None if it sends none.
+    """
 
     source: IBodyProducer
     declared: Declared
+    algorithm: str | None = None
 
     @property
     def length(self) -> int:

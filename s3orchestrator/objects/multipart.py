@@ -8,9 +8,8 @@ it was: by the backend's object and our stamp in it.
 
 from __future__ import annotations
 
-from collections.abc import Coroutine, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from functools import partial
-from typing import Any
 
 from attrs import Factory, define
 from twisted.internet.defer import DeferredLock
@@ -18,7 +17,7 @@ from twisted.internet.defer import DeferredLock
 from s3orchestrator.concurrency import keep, shield
 from s3orchestrator.domain.describing import read_stamp
 from s3orchestrator.domain.multipart import composite_etag, object_checksum
-from s3orchestrator.domain.records import Blob, Bucket, Completion, NewVersion, PartInfo, Upload, Version
+from s3orchestrator.domain.records import Bucket, Completion, NewVersion, PartInfo, Upload, Version
 from s3orchestrator.errors import (
     BackendError,
     BackendRefused,
@@ -69,7 +68,7 @@ class MultipartUploads:
         :raises TooManyUploads: the bucket has `max_open` already.
         :raises BackendUnavailable: no backend answered.
         """
-        candidates = await self._backends.writable(0)
+        candidates = await self._backends.writable_for_parts()
         avoid_plain = False
         last: BackendError | None = None
         while candidates:
@@ -93,19 +92,19 @@ class MultipartUploads:
                     raise
                 raise BackendUnavailable(f"{last}; {error}") from last
             try:
-                backend = self._backends[upload.blob.backend]
-                if await self._is_taken(backend, upload.blob):
+                if await self._is_taken(upload):
                     avoid_plain = True
                     self._discard(upload, unclear=False)
                     continue
-                return await self._open(backend, upload)
+                return await self._open(upload)
             except BackendError as error:
                 last = error
-                self._backends.failed(upload.blob.backend)
+                self._backends.note(error, upload.blob.backend)
                 candidates = [name for name in candidates if name != upload.blob.backend]
         raise BackendUnavailable(str(last)) from last
 
-    async def _open(self, backend: IBackend, upload: Upload) -> Upload:
+    async def _open(self, upload: Upload) -> Upload:
+        backend = self._backends[upload.blob.backend]
         description = description_of(upload.blob, upload.metadata, self._ledger_id)
         try:
             opened = await backend.create_upload(upload.blob.name, description)
@@ -126,15 +125,17 @@ class MultipartUploads:
             self._cleaner.background(backend.abort_upload(upload.blob.name, opened))
             raise
 
-    @staticmethod
-    async def _is_taken(backend: IBackend, blob: Blob) -> bool:
+    async def _is_taken(self, upload: Upload) -> bool:
         """Ask now, so that Complete is refused for its name only in a race."""
-        if not blob.plain:
+        if not upload.blob.plain:
             return False
         try:
-            await backend.head(blob.name)
+            await self._backends[upload.blob.backend].head(upload.blob.name)
         except NoSuchBlob:
             return False
+        except BaseException:
+            self._discard(upload, unclear=False)
+            raise
         return True
 
     async def abort(self, bucket: Bucket, key: str, upload_id: str) -> None:
@@ -187,17 +188,18 @@ class MultipartUploads:
         # A client that leaves now finds the object there, or the upload as it was, when it asks again.
         return await shield(
             self._one_at_a_time(
-                upload_id, self._complete(bucket, key, upload_id, listed, size, expected, condition)
+                upload_id,
+                partial(self._complete, bucket, key, upload_id, listed, size, expected, condition),
             )
         )
 
-    async def _one_at_a_time(self, upload_id: str, work: Coroutine[Any, Any, Version]) -> Version:
+    async def _one_at_a_time(self, upload_id: str, work: Callable[[], Awaitable[Version]]) -> Version:
         """Clients that tire of waiting send Complete again; only one of them may ask the backend."""
         lock, users = self._locks.get(upload_id, (DeferredLock(), 0))
         self._locks[upload_id] = lock, users + 1
         await lock.acquire()
         try:
-            return await work
+            return await work()
         finally:
             lock.release()
             lock, users = self._locks.pop(upload_id)
@@ -226,6 +228,7 @@ class MultipartUploads:
     ) -> NewVersion:
         upload, parts = completion.upload, completion.parts
         try:
+            self._backends.check_size(upload.blob.backend, completion.size)
             if size is not None and size != completion.size:
                 raise S3Error(
                     "InvalidRequest",
@@ -272,7 +275,7 @@ class MultipartUploads:
             await self._give_up(upload)
             raise
         except BackendError as error:
-            self._backends.failed(backend.name)
+            self._backends.note(error, backend.name)
             if not error.sent:
                 raise BackendUnavailable(str(error), sent=False) from error
             found = await self._look(backend, completion)

@@ -26,7 +26,7 @@ from s3orchestrator.objects.incoming import Incoming
 from s3orchestrator.objects.passing import Lent, Passing, is_md5
 from s3orchestrator.objects.reading import Decide, ObjectReader
 from s3orchestrator.objects.sending import Sending
-from s3orchestrator.protocol.checksums import Checksum
+from s3orchestrator.protocol.checksums import Checksum, check_part
 from s3orchestrator.protocol.ranges import ByteRange
 from s3orchestrator.telemetry.logging import make_logger
 
@@ -75,9 +75,11 @@ class PartWriter:
         Store a client's part.
 
         :raises NoSuchUpload: no such upload is open.
+        :raises S3Error: the part has another checksum than the upload was created with.
         :raises InsufficientStorage: its backend has no room.
         """
         upload = await self._find(place)
+        check_part(upload.checksum_algorithm, incoming.algorithm)
         return await self._put(upload, place.number, incoming)
 
     async def copy(self, place: PartPlace, source: PartSource) -> Part:
@@ -89,7 +91,7 @@ class PartWriter:
         if near is not None and upload.checksum_algorithm is None:
             try:
                 return await self._copy_in_place(upload, place.number, version, near, wanted)
-            except (NoSuchBlob, BlobChanged, BackendRefused) as error:
+            except (NoSuchBlob, BlobChanged, BackendRefused, IntegrityError) as error:
                 self.log.info("a part is copied through us: {error}", error=str(error))
         return await self._copy_through(upload, place.number, source)
 
@@ -103,7 +105,7 @@ class PartWriter:
                 upload.blob.name, _id_of(upload), number, near.name, wanted, source_etag=near.etag or None
             )
             if not await self._blobs.is_held(near):
-                raise BackendUnavailable("the source was replaced while it was copied")
+                raise BlobChanged(f"{backend.name}: {near.name} was replaced while it was copied")
             if wanted is None and is_md5(version.etag) and stored.etag != version.etag:
                 raise IntegrityError(f"{backend.name}: the part is not what was copied")
             return stored, stored.etag, None
@@ -135,6 +137,7 @@ class PartWriter:
             raise
 
     async def _put(self, upload: Upload, number: int, incoming: Incoming) -> Part:
+        self._backends.check_size(upload.blob.backend, incoming.length)
         part = await self._begin(upload, number, incoming.length)
         sending = Sending(incoming, self._replay_limit, upload.checksum_algorithm)
         traits = self._backends.traits_of(upload.blob.backend)
@@ -170,9 +173,9 @@ class PartWriter:
             raise
         except BackendError as error:
             self._fail(part, unclear=error.is_unclear)
+            self._backends.note(error, upload.blob.backend)
             if error.answered:
                 raise
-            self._backends.failed(upload.blob.backend)
             raise BackendUnavailable(str(error)) from error
         except BaseException:
             self._fail(part, unclear=True)

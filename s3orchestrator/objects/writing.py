@@ -164,13 +164,13 @@ class ObjectWriter:
             try:
                 stored = await self._attempt(self._backends[blob.backend], blob, sending, metadata)
             except NameTaken as error:
-                await shield(self._blobs.refused(blob))
+                self._cleaner.insist(partial(self._blobs.refused, blob))
                 avoid_plain = True
                 if not sending.is_replayable:
                     raise BackendUnavailable(f"{blob.backend}: the name is taken; try again") from error
             except BackendError as error:
                 failure = error
-                self._backends.failed(blob.backend)
+                self._backends.note(error, blob.backend)
                 self._cleaner.abandon(blob, unclear=error.is_unclear)
                 candidates = [name for name in candidates if name != blob.backend]
                 if not candidates or not sending.is_replayable:
