@@ -10,6 +10,7 @@ from __future__ import annotations
 import gc
 from collections.abc import Mapping, Sequence
 from random import Random
+from signal import SIGHUP, signal
 from typing import Any
 
 from attrs import define, field
@@ -17,11 +18,12 @@ from twisted.internet.defer import Deferred
 
 from s3orchestrator.backends.building import backend_of
 from s3orchestrator.bodies.sockets import Port
-from s3orchestrator.concurrency import concurrently, deadline
+from s3orchestrator.concurrency import deadline
+from s3orchestrator.concurrency import start as begin
 from s3orchestrator.config.sections import Config
 from s3orchestrator.domain.fleet import Fleet, Member
 from s3orchestrator.domain.records import Finding
-from s3orchestrator.errors import BackendError, StoreUnavailable
+from s3orchestrator.errors import StoreUnavailable
 from s3orchestrator.interfaces import IBackend
 from s3orchestrator.objects.backends import Backends
 from s3orchestrator.objects.catalog import Catalog
@@ -36,6 +38,7 @@ from s3orchestrator.objects.parts import PartWriter
 from s3orchestrator.objects.reading import ObjectReader
 from s3orchestrator.objects.writing import Committer, ObjectWriter
 from s3orchestrator.services.periodic import Periodic
+from s3orchestrator.services.prober import Prober
 from s3orchestrator.services.sweeper import Sweeper
 from s3orchestrator.store.blobs import Blobs
 from s3orchestrator.store.buckets import Buckets
@@ -60,7 +63,7 @@ from s3orchestrator.web.tls import ServerTls
 
 SWEEP_EVERY = 60.0
 DRAIN_LIMIT = 30.0  # seconds that requests in flight have to finish once we are told to stop
-PROBES_AT_ONCE = 8
+CLEAN_LIMIT = 3.0  # and cleaning up; the next start goes on with it
 
 
 @define(eq=False)
@@ -162,6 +165,7 @@ class Orchestrator:
     _port: Port | None = field(default=None, init=False)
     _sweep: Periodic | None = field(default=None, init=False)
     _stopping: bool = field(default=False, init=False)
+    _starting: Deferred[None] | None = field(default=None, init=False)
 
     @property
     def endpoint(self) -> str:
@@ -183,7 +187,15 @@ class Orchestrator:
         Open everything, tidy up after the last process, and listen.
 
         :raises OrchestratorError: something cannot be opened; what was opened is closed again.
+        :raises CancelledError: it was told to stop meanwhile; likewise.
         """
+        self._starting = begin(self._start())
+        try:
+            await self._starting
+        finally:
+            self._starting = None
+
+    async def _start(self) -> None:
         core = self._core = await build_core(
             self.config, self.reactor, open_ledger(self.config, self.reactor)
         )
@@ -205,7 +217,8 @@ class Orchestrator:
         if doomed:
             self.log.info("{doomed} unfinished writes of the last run are being removed", doomed=doomed)
         await core.objects.catalog.load(bucket.name for bucket in self.config.buckets)
-        await concurrently(PROBES_AT_ONCE, self._probe, core.backends.all())
+        prober = Prober(core.backends, core.ledger.blobs, core.cleaner, self.reactor)
+        await prober.run_once()
         sweeper = Sweeper(
             core.ledger.database,
             core.ledger.blobs,
@@ -218,27 +231,12 @@ class Orchestrator:
 
         async def sweep() -> None:
             await sweeper.run_once()
-            await concurrently(PROBES_AT_ONCE, self._probe, core.backends.all())
+            await prober.run_once()
 
         self._sweep = Periodic(
             "sweep", min(SWEEP_EVERY, self.config.write_path.quiet_period), sweep, self.reactor
         )
         core.cleaner.background(sweeper.run_once())
-
-    async def _probe(self, backend: IBackend) -> None:
-        """Learn what a backend can be relied on for; until then only names of our own making are used."""
-        if backend.traits is not None:
-            return
-        scratch = await self.core.ledger.blobs.reserve_scratch(backend.name)
-        try:
-            traits = await backend.probe([blob.name for blob in scratch])
-        except BackendError as error:
-            self.log.warn("{backend} cannot be used yet: {error}", backend=backend.name, error=str(error))
-        else:
-            self.log.info("{backend}: {traits}", backend=backend.name, traits=str(traits))
-        finally:
-            for blob in scratch:
-                self.core.cleaner.abandon(blob, unclear=False)
 
     def _listen(self, core: Core) -> None:
         server = self.config.server
@@ -290,9 +288,14 @@ class Orchestrator:
 
     async def stop(self) -> None:
         """Refuse new connections, finish what is in flight within a limit, and close everything."""
-        if self._core is None or self._stopping:
+        if self._stopping:
             return
         self._stopping = True
+        if self._starting is not None:
+            await self._give_up_starting(self._starting)
+            return
+        if self._core is None:
+            return
         if self._health is not None:
             self._health.ready = False
         if self.config.server.shutdown_delay:
@@ -306,9 +309,21 @@ class Orchestrator:
         await self._close(self._core)
         self.log.info("stopped")
 
+    async def _give_up_starting(self, starting: Deferred[None]) -> None:
+        """Whoever waits for the start hears of it; we only wait until everything is closed."""
+        ended: Deferred[None] = Deferred()
+
+        def end(result: Any) -> Any:
+            self.reactor.callLater(0, ended.callback, None)
+            return result
+
+        starting.addBoth(end)
+        starting.cancel()
+        await ended
+
     async def _close(self, core: Core) -> None:
         try:
-            await deadline(DRAIN_LIMIT, core.cleaner.drained(), self.reactor, _too_slow)
+            await deadline(CLEAN_LIMIT, core.cleaner.drained(), self.reactor, _too_slow)
         except StoreUnavailable as error:
             # What is left is in the ledger, and is found at the next start.
             self.log.warn("cleaning up is left to the next start: {error}", error=str(error))
@@ -324,6 +339,19 @@ class Orchestrator:
 
 def _too_slow() -> Exception:
     return StoreUnavailable("it takes too long")
+
+
+def survive_hangups(reactor: Any) -> None:
+    """
+    Let SIGHUP, at which other daemons read their configuration again, not end this one.
+
+    For programs, in the main thread.
+    """
+
+    def tell() -> None:
+        Orchestrator.log.warn("the configuration is not read again while we run: that takes a restart")
+
+    signal(SIGHUP, lambda *_: reactor.callFromThread(tell))
 
 
 def begun() -> None:

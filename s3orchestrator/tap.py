@@ -6,10 +6,11 @@ import os
 from pathlib import Path
 
 from twisted.application.service import Service
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import CancelledError, Deferred
 from twisted.python import usage
+from twisted.python.failure import Failure
 
-from s3orchestrator.app import Orchestrator, begun, build
+from s3orchestrator.app import Orchestrator, begun, build, survive_hangups
 from s3orchestrator.concurrency import start
 from s3orchestrator.config.loader import load
 from s3orchestrator.config.problems import ConfigErrors
@@ -42,12 +43,15 @@ class OrchestratorService(Service):
         config = load(Path(self._options["config"]), os.environ, mode=self._options["mode"]).config
         set_level(config.server.log_level)
         self._orchestrator = build(config, reactor)
+        survive_hangups(reactor)
         start(self._orchestrator.start()).addCallbacks(lambda _: begun(), self._failed)
 
-    def _failed(self, failure: object) -> None:
+    def _failed(self, failure: Failure) -> None:
         from twisted.internet import reactor
 
-        self.log.critical("cannot start: {error}", error=str(getattr(failure, "value", failure)))
+        if failure.check(CancelledError):
+            return  # told to stop before it had begun
+        self.log.critical("cannot start: {error}", error=str(failure.value))
         reactor.callLater(0, reactor.stop)
 
     def stopService(self) -> Deferred[None] | None:

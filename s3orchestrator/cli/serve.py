@@ -6,10 +6,13 @@ import os
 import sys
 from typing import TextIO
 
+from twisted.internet.defer import CancelledError
+from twisted.internet.error import CannotListenError
 from twisted.internet.interfaces import IReactorCore
 from twisted.python import usage
+from twisted.python.failure import Failure
 
-from s3orchestrator.app import Orchestrator, begun, build
+from s3orchestrator.app import Orchestrator, begun, build, survive_hangups
 from s3orchestrator.concurrency import start
 from s3orchestrator.config.loader import Loaded, load
 from s3orchestrator.config.problems import ConfigErrors
@@ -80,8 +83,10 @@ def serve(loaded: Loaded, log: LineObserver, stderr: TextIO, announce: str = "")
     orchestrator = build(loaded.config, core)
     status = 0
 
-    def failed(failure: object) -> None:
+    def failed(failure: Failure) -> None:
         nonlocal status
+        if failure.check(CancelledError):
+            return  # told to stop before it had begun
         status = 1
         stderr.write(f"s3orchestrator: cannot start: {_reason(failure)}\n")
         if core.running:
@@ -91,6 +96,7 @@ def serve(loaded: Loaded, log: LineObserver, stderr: TextIO, announce: str = "")
         starting = start(orchestrator.start())
         starting.addCallbacks(lambda _: _announce(orchestrator, announce), failed)
 
+    survive_hangups(core)
     core.callWhenRunning(begin)
     core.addSystemEventTrigger("before", "shutdown", lambda: start(orchestrator.stop()))
     core.run()
@@ -104,8 +110,10 @@ def _announce(orchestrator: Orchestrator, text: str) -> None:
         sys.stdout.flush()
 
 
-def _reason(failure: object) -> str:
-    value = getattr(failure, "value", failure)
-    if isinstance(value, OrchestratorError | OSError):
-        return str(value)
-    return f"{type(value).__name__}: {value}"
+def _reason(failure: Failure) -> str:
+    error = failure.value
+    if isinstance(error, CannotListenError):
+        return f"cannot listen on {error.interface}:{error.port}: {error.socketError.strerror}"
+    if isinstance(error, OrchestratorError | OSError):
+        return str(error)
+    return f"{type(error).__name__}: {error}"

@@ -25,7 +25,7 @@ MAX_BATCHES = 100  # per sweep; what is left comes with the next
 AT_ONCE = 8  # names looked at; a backend that does not answer must not keep the others waiting
 DAY_MS = 86_400_000  # how long a completed upload is remembered, so that a repeated Complete is answered
 
-# Larger copies within S3 are made in parts, by the backend itself: they may leave an upload.
+# Larger copies within S3 are made in parts, and probing tries uploads out: both may leave one.
 COPIED_WHOLE = 5 << 30
 
 # An upload to our name that began before we had the name is a stranger's; clocks differ a little.
@@ -97,7 +97,7 @@ class Sweeper:
             for version_id, _ in await backend.list_versions(blob.name):
                 await backend.delete(blob.name, version_id)
                 found = True
-        if blob.multipart or blob.size > COPIED_WHOLE:
+        if blob.multipart or blob.size > COPIED_WHOLE or blob.bucket_id is None:
             for upload in await backend.list_uploads(blob.name):
                 if upload.name == blob.name and upload.initiated_ms >= blob.created_ms - CLOCK_TOLERANCE_MS:
                     await backend.abort_upload(upload.name, upload.upload_id)

@@ -52,6 +52,7 @@ class Disks(Deployment):
             aws_secret_access_key="photossecret",
             config=Config(
                 retries={"total_max_attempts": 1},
+                signature_version="s3v4",  # of presigned URLs, too
                 s3={"addressing_style": "path"},
                 max_pool_connections=32,
                 connect_timeout=5,
@@ -69,10 +70,10 @@ class Disks(Deployment):
         return self.config_path.read_text()
 
 
-def disks(directory: Path, quota: int = QUOTA, disk1: Path | None = None) -> Disks:
+def disks(directory: Path, quota: int = QUOTA, disk1: Path | None = None, disk2: Path | None = None) -> Disks:
     """Write a configuration below `directory`; nothing is started yet."""
     directory.mkdir(parents=True, exist_ok=True)
-    places = {"disk1": disk1 or directory / "disk1", "disk2": directory / "disk2"}
+    places = {"disk1": disk1 or directory / "disk1", "disk2": disk2 or directory / "disk2"}
     port = free_port()
     config = directory / "s3orchestrator.yaml"
     config.write_text(_CONFIGURATION.format(port=port, ledger=directory / "ledger.db", quota=quota, **places))

@@ -1,0 +1,62 @@
+"""Finding out what backends can be relied on for, also those that were away at start."""
+
+from __future__ import annotations
+
+from attrs import Factory, define, field
+from twisted.internet.interfaces import IReactorTime
+
+from s3orchestrator.concurrency import concurrently
+from s3orchestrator.errors import BackendError
+from s3orchestrator.interfaces import IBackend, IBlobs
+from s3orchestrator.objects.backends import Backends
+from s3orchestrator.objects.cleaning import Cleaner
+from s3orchestrator.telemetry.logging import make_logger
+
+AT_ONCE = 8
+FIRST_DELAY = 60.0
+# Each attempt leaves two names to be cleaned up, so it is not made with every sweep.
+LONGEST_DELAY = 600.0
+
+
+@define(eq=False)
+class Prober:
+    """Probes backends whose traits are not known; until then they get only names of our own making."""
+
+    log = make_logger()
+    _backends: Backends
+    _blobs: IBlobs
+    _cleaner: Cleaner
+    _clock: IReactorTime
+    _delays: dict[str, float] = field(init=False, default=Factory(dict))
+    _not_before: dict[str, float] = field(init=False, default=Factory(dict))
+
+    async def run_once(self) -> None:
+        """Probe those that are due; one that fails is probed again later, with more patience each time."""
+        now = self._clock.seconds()
+        due = [
+            backend
+            for backend in self._backends.all()
+            if backend.traits is None and self._not_before.get(backend.name, 0.0) <= now
+        ]
+        await concurrently(AT_ONCE, self._probe, due)
+
+    async def _probe(self, backend: IBackend) -> None:
+        scratch = await self._blobs.reserve_scratch(backend.name)
+        unclear = True
+        try:
+            traits = await backend.probe([blob.name for blob in scratch])
+            unclear = False
+        except BackendError as error:
+            unclear = error.is_unclear
+            self._wait_longer(backend.name)
+            self.log.warn("{backend} cannot be used yet: {error}", backend=backend.name, error=str(error))
+        else:
+            self.log.info("{backend}: {traits}", backend=backend.name, traits=str(traits))
+        finally:
+            for blob in scratch:
+                self._cleaner.abandon(blob, unclear=unclear)
+
+    def _wait_longer(self, name: str) -> None:
+        delay = self._delays.get(name, FIRST_DELAY)
+        self._not_before[name] = self._clock.seconds() + delay
+        self._delays[name] = min(2 * delay, LONGEST_DELAY)
