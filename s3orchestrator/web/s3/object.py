@@ -36,6 +36,14 @@ class NotModified(Exception):
         self.version = version
 
 
+class EmptyPart(Exception):
+    """The part that is asked for has no bytes, so that no range can name it."""
+
+    def __init__(self, version: Version) -> None:
+        super().__init__(version.key)
+        self.version = version
+
+
 @define(eq=False)
 class ObjectOperations:
     """A coroutine per operation; each takes a `Task` and gives a `Response`."""
@@ -64,6 +72,8 @@ class ObjectOperations:
             )
         except NotModified as same:
             return Response(304, _unchanged_headers(same.version))
+        except EmptyPart as empty:
+            return _empty_part(call, empty.version, overrides)
         return _object_response(call, opened.version, opened.wanted, overrides, opened.body)
 
     async def head_object(self, task: Task) -> Response:
@@ -74,6 +84,8 @@ class ObjectOperations:
             wanted = _decider(call)(version)
         except NotModified as same:
             return Response(304, _unchanged_headers(same.version))
+        except EmptyPart as empty:
+            return _empty_part(call, empty.version, overrides)
         return _object_response(call, version, wanted, overrides, None)
 
     async def delete_object(self, task: Task) -> Response:
@@ -174,7 +186,9 @@ def _range_of_part(version: Version, number: int) -> ByteRange | None:
     start = 0
     for place, part in enumerate(version.parts, 1):
         if place == number:
-            return ByteRange(start, start + part.size - 1) if part.size else None
+            if not part.size:
+                raise EmptyPart(version)
+            return ByteRange(start, start + part.size - 1)
         start += part.size
     if not version.parts and number == 1:
         return ByteRange(0, version.size - 1) if version.size else None
@@ -189,20 +203,33 @@ def _unchanged_headers(version: Version) -> dict[str, str]:
     return headers
 
 
-def _object_response(
-    call: Call, version: Version, wanted: ByteRange | None, overrides: dict[str, str], body: object | None
-) -> Response:
+def _object_headers(call: Call, version: Version, overrides: dict[str, str]) -> dict[str, str]:
+    """What is told of an object, whichever of its bytes are sent."""
     headers = version.metadata.response_headers()
     headers["ETag"] = f'"{version.etag}"'
     headers["Last-Modified"] = http_date(version.modified_ms // 1000)
     headers["Accept-Ranges"] = "bytes"
     if overrides:
         headers.update(overrides)
-    by_part = bool(call.query) and "partNumber" in call.parameters
-    if by_part and version.parts:
+    if version.parts and _is_by_part(call):
         headers["x-amz-mp-parts-count"] = str(len(version.parts))
+    return headers
+
+
+def _is_by_part(call: Call) -> bool:
+    return bool(call.query) and "partNumber" in call.parameters
+
+
+def _empty_part(call: Call, version: Version, overrides: dict[str, str]) -> Response:
+    return Response(206, _object_headers(call, version, overrides), length=0)
+
+
+def _object_response(
+    call: Call, version: Version, wanted: ByteRange | None, overrides: dict[str, str], body: object | None
+) -> Response:
+    headers = _object_headers(call, version, overrides)
     if call.header(b"x-amz-checksum-mode") == "ENABLED":
-        headers.update(_checksum_headers(_checksum_to_tell(call, version, wanted, by_part)))
+        headers.update(_checksum_headers(_checksum_to_tell(call, version, wanted)))
     length = version.size
     status = 200
     if wanted is not None:
@@ -213,10 +240,9 @@ def _object_response(
     return Response(status, headers, body)  # type: ignore[arg-type]
 
 
-def _checksum_to_tell(
-    call: Call, version: Version, wanted: ByteRange | None, by_part: bool
-) -> Checksum | None:
+def _checksum_to_tell(call: Call, version: Version, wanted: ByteRange | None) -> Checksum | None:
     """The whole's with the whole, a part's with the part, none with a range."""
+    by_part = _is_by_part(call)
     if wanted is None or (by_part and not version.parts):
         return version.checksum
     if by_part:
