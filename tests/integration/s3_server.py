@@ -194,7 +194,8 @@ _SECRETS = {
 }
 _LEDGER = {
     "unsettled": "SELECT id, name, state, reason FROM blobs WHERE state NOT IN ('live', 'dead')"
-    " AND id NOT IN (SELECT blob_id FROM uploads WHERE state IN ('open', 'completing'))",
+    " AND id NOT IN (SELECT blob_id FROM uploads WHERE state IN ('open', 'completing'))"
+    " UNION ALL SELECT number, upload_id, state, '' FROM parts WHERE state = 'sending'",
     "buckets": "SELECT name, owner FROM buckets WHERE deleted_ms IS NULL",
     "versions": "SELECT bucket_id, key, size, etag, modified_ms, metadata, checksum_value FROM versions",
     "blobs": "SELECT backend, name, state, size FROM blobs",
