@@ -10,13 +10,12 @@ from s3orchestrator.objects.incoming import Incoming
 from s3orchestrator.protocol.call import Call
 from s3orchestrator.protocol.claims import Kind
 from s3orchestrator.protocol.errors import S3Error
+from s3orchestrator.protocol.operations import Operation
 from s3orchestrator.protocol.payload import Payload
 from s3orchestrator.protocol.xml import Reader
 from s3orchestrator.web.s3.task import Task
 
-# The JavaScript SDK presigns uploads with the checksum of no body at all, since it has none yet;
-# S3 takes no notice of checksums in a query, so neither do we.
-_OF_NO_BODY = (b"x-amz-checksum-", b"x-amz-sdk-checksum-algorithm")
+_CHECKSUMS = (b"x-amz-checksum-", b"x-amz-sdk-checksum-algorithm")
 MAX_PUT = 5 * 1024**3  # S3's own limit for one request
 
 
@@ -31,18 +30,23 @@ def incoming(task: Task, max_object_size: int) -> Incoming:
     limit = min(MAX_PUT, max_object_size)
     if payload.length > limit:
         raise S3Error("EntityTooLarge", ProposedSize=payload.length, MaxSizeAllowed=limit)
-    return Incoming(call.body, payload)
+    return Incoming(call.body, payload, payload.algorithm)
 
 
 def payload_of(task: Task) -> Payload:
     """Return what the headers say of the body."""
     call = task.call
     headers = call.headers
+    if task.operation is Operation.COMPLETE_MULTIPART_UPLOAD:
+        # Its checksum is that of the object, not of the list.
+        headers = {name: values for name, values in headers.items() if not name.startswith(_CHECKSUMS)}
     if task.verified is not None and task.verified.kind is Kind.QUERY:
+        # The JavaScript SDK presigns uploads with the checksum of no body at all, since it has none
+        # yet; S3 takes no notice of checksums in a query, so neither do we.
         moved = {
             name: [text.encode("latin-1")]
             for name, text in call.headers_below(b"x-amz-").items()
-            if not name.startswith(_OF_NO_BODY)
+            if not name.startswith(_CHECKSUMS)
         }
         headers = {**moved, **headers}
     return Payload.of(headers, task.verified, _content_length(call))
