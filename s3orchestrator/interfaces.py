@@ -289,6 +289,9 @@ class IBuckets(Interface):
         """
         Delete an empty bucket and abort its uploads; returns their blobs, doomed and claimed.
 
+        Once it is deleted, nothing is raised any more: uploads that could not be aborted then
+        are left to `IUploads.expire`.
+
         :raises BucketNotEmpty: it holds a version.
         :raises NoSuchBucket: it has gone meanwhile.
         """
@@ -416,7 +419,12 @@ class IVersions(Interface):
     async def remove_many(
         bucket: Bucket, entries: Sequence[tuple[str, str | None, WriteCondition | None]]
     ) -> Sequence[Removed]:
-        """`remove` for at most 1000 entries, in transactions of at most 100; answers in their order."""
+        """
+        `remove` for at most 1000 entries, in transactions of at most 100; answers in their order.
+
+        When one of them fails it is the `error` of its entries and of all that follow; it is
+        raised only if nothing has been committed.
+        """
 
     async def page(
         bucket: Bucket, lower: str, upper: str | None, limit: int, *, inclusive: bool
@@ -527,7 +535,9 @@ class IUploads(Interface):
 
     async def expire(stale_before_ms: int, forget_before_ms: int) -> Sequence[Blob]:
         """
-        Abort uploads without activity since the former; forget completed ones older than the latter.
+        Abort uploads without activity since the former, and what deleted buckets still have; forget
+        completed ones older than the latter.
 
-        Returns the blobs of the aborted, doomed and claimed.
+        Aborts at most 100, the oldest first: call it until it returns nothing. Returns the blobs
+        of the aborted, doomed and claimed.
         """

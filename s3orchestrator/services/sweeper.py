@@ -54,8 +54,11 @@ class Sweeper:
 
     async def _expire_uploads(self) -> None:
         now = self._database.now_ms()
-        doomed = await self._uploads.expire(now - int(self._stale_after * 1000), now - DAY_MS)
-        self._cleaner.clean(doomed)
+        for _ in range(MAX_BATCHES):
+            doomed = await self._uploads.expire(now - int(self._stale_after * 1000), now - DAY_MS)
+            self._cleaner.clean(doomed)
+            if not doomed:
+                return
 
     async def _retry_doomed(self) -> None:
         for _ in range(MAX_BATCHES):

@@ -5,15 +5,17 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from attrs import define
+from twisted.logger import Logger
 from zope.interface import implementer
 
 from s3orchestrator.domain.records import Blob, Bucket
-from s3orchestrator.errors import BucketExists, BucketNotEmpty, NoSuchBucket
+from s3orchestrator.errors import BucketExists, BucketNotEmpty, NoSuchBucket, OrchestratorError
 from s3orchestrator.interfaces import IBuckets, ITransaction
 from s3orchestrator.store.counting import Tally
 from s3orchestrator.store.dooming import Claim, doom_pending
 from s3orchestrator.store.operations import ILedger, attempt
 from s3orchestrator.store.rows import BUCKET, bucket_of
+from s3orchestrator.store.uploads import AT_ONCE
 
 HOLD_BUCKET_ALONE = "$hold_bucket_alone"
 
@@ -28,7 +30,7 @@ ANY_VERSION = "SELECT 1 FROM versions WHERE bucket_id = :bucket_id LIMIT 1"
 MARK_DELETED = "UPDATE buckets SET deleted_ms = :now_ms WHERE id = :bucket_id AND deleted_ms IS NULL"
 OPEN_UPLOADS = """
     SELECT blob_id FROM uploads
-     WHERE bucket_id = :bucket_id AND state IN ('open', 'completing') ORDER BY blob_id
+     WHERE bucket_id = :bucket_id AND state IN ('open', 'completing') LIMIT :limit
 """
 
 
@@ -37,6 +39,7 @@ OPEN_UPLOADS = """
 class Buckets:
     """Buckets in a ledger."""
 
+    log = Logger()
     _ledger: ILedger
 
     async def all(self) -> Sequence[Bucket]:
@@ -68,24 +71,36 @@ class Buckets:
 
         Writes that are under way find the bucket deleted when they commit.
         """
-        claim = Claim.by(self._ledger, "bucket_deleted")
+        now_ms = self._ledger.now_ms()
 
-        async def work(tx: ITransaction) -> Sequence[Blob]:
+        async def mark(tx: ITransaction) -> None:
             await tx.run(HOLD_BUCKET_ALONE, bucket_id=bucket.id)
-            if not await tx.run(MARK_DELETED, bucket_id=bucket.id, now_ms=claim.now_ms):
+            if not await tx.run(MARK_DELETED, bucket_id=bucket.id, now_ms=now_ms):
                 raise NoSuchBucket(bucket.name)
             if await tx.one(ANY_VERSION, bucket_id=bucket.id):
                 raise BucketNotEmpty(bucket.name)
-            return await _end_uploads(tx, bucket, claim)
+
+        await self._ledger.transact(mark)
+        doomed: list[Blob] = []
+        try:
+            while batch := await self._end_uploads(bucket):
+                doomed += batch
+        except OrchestratorError as error:
+            self.log.info(
+                "{bucket}: its uploads are ended later: {error}", bucket=bucket.name, error=str(error)
+            )
+        return doomed
+
+    async def _end_uploads(self, bucket: Bucket) -> Sequence[Blob]:
+        claim = Claim.by(self._ledger, "bucket_deleted")
+
+        async def work(tx: ITransaction) -> Sequence[Blob]:
+            tally, doomed = Tally(), []
+            for row in await tx.all(OPEN_UPLOADS, bucket_id=bucket.id, limit=AT_ONCE):
+                blob = await doom_pending(tx, tally, row["blob_id"], claim, unclear=True)
+                if blob is not None:
+                    doomed.append(blob)
+            await tally.write(tx)
+            return doomed
 
         return await attempt(self._ledger, work, claim.left)
-
-
-async def _end_uploads(tx: ITransaction, bucket: Bucket, claim: Claim) -> Sequence[Blob]:
-    tally, doomed = Tally(), []
-    for row in await tx.all(OPEN_UPLOADS, bucket_id=bucket.id):
-        blob = await doom_pending(tx, tally, row["blob_id"], claim, unclear=True)
-        if blob is not None:
-            doomed.append(blob)
-    await tally.write(tx)
-    return doomed

@@ -24,7 +24,7 @@ from s3orchestrator.store.reserving import Reserving, TraitsOf, Wanted
 from s3orchestrator.store.rows import BLOB, PART, UPLOAD, columns, part_of, upload_of
 
 _ID_BYTES = 20  # nobody guesses the id of somebody else's upload
-_AT_ONCE = 100  # uploads that one transaction expires
+AT_ONCE = 100  # uploads that one transaction ends; more would keep everybody else's writes waiting
 
 COUNT_OPEN = """
     SELECT count(*) FROM (SELECT 1 FROM uploads
@@ -69,6 +69,13 @@ STALE = """
     SELECT id, state, blob_id, backend_upload FROM uploads
      WHERE state IN ('open', 'completing') AND active_ms < :before
      ORDER BY active_ms LIMIT :limit
+"""
+# Their bucket's delete was interrupted before it had ended them all.
+OF_DELETED_BUCKETS = """
+    SELECT id, state, blob_id, backend_upload FROM uploads
+     WHERE state IN ('open', 'completing')
+       AND bucket_id IN (SELECT id FROM buckets WHERE deleted_ms IS NOT NULL)
+     LIMIT :limit
 """
 FORGET_COMPLETED = """
     DELETE FROM uploads
@@ -274,23 +281,21 @@ class Uploads:
         return upload_of(rows[0]) if rows else None
 
     async def expire(self, stale_before_ms: int, forget_before_ms: int) -> Sequence[Blob]:
-        doomed: list[Blob] = []
-        while batch := await self._abort_stale(stale_before_ms):
-            doomed += batch
-
         async def forget(tx: ITransaction) -> int:
-            return await tx.run(FORGET_COMPLETED, before=forget_before_ms, limit=_AT_ONCE)
+            return await tx.run(FORGET_COMPLETED, before=forget_before_ms, limit=AT_ONCE)
 
-        while await self._ledger.transact(forget) == _AT_ONCE:
+        while await self._ledger.transact(forget) == AT_ONCE:
             pass
-        return doomed
+        # Last, and once: when something failed after it nobody would know of these claims.
+        return await self._abort_stale(stale_before_ms)
 
     async def _abort_stale(self, before_ms: int) -> list[Blob]:
         claim = Claim.by(self._ledger, "multipart_stale")
 
         async def work(tx: ITransaction) -> list[Blob]:
             tally, doomed = Tally(), []
-            for row in await tx.all(STALE, before=before_ms, limit=_AT_ONCE):
+            stale = await tx.all(STALE, before=before_ms, limit=AT_ONCE)
+            for row in stale or await tx.all(OF_DELETED_BUCKETS, limit=AT_ONCE):
                 unclear = (
                     row["state"] == UploadState.COMPLETING
                     or row["backend_upload"] is None

@@ -17,7 +17,7 @@ from s3orchestrator.domain.records import (
     Removed,
     Version,
 )
-from s3orchestrator.errors import NoSuchKey, NoSuchVersion
+from s3orchestrator.errors import NoSuchKey, NoSuchVersion, OrchestratorError
 from s3orchestrator.interfaces import ITransaction, IVersions, Stored
 from s3orchestrator.protocol.conditions import WriteCondition
 from s3orchestrator.store import pages
@@ -132,8 +132,14 @@ class Versions:
 
     async def remove_many(self, bucket: Bucket, entries: Sequence[Entry]) -> Sequence[Removed]:
         removed: list[Removed] = []
-        for first in range(0, len(entries), MAX_KEYS_PER_TRANSACTION):
-            removed += await self._remove(bucket, entries[first : first + MAX_KEYS_PER_TRANSACTION])
+        while left := entries[len(removed) :]:
+            try:
+                removed += await self._remove(bucket, left[:MAX_KEYS_PER_TRANSACTION])
+            except OrchestratorError as error:
+                if not removed:
+                    raise
+                # The caller has claims to what the earlier transactions doomed.
+                return [*removed, *(Removed(key, error=error) for key, _, _ in left)]
         return removed
 
     async def page(

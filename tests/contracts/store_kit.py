@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
 
 from attrs import define, field
 from twisted.internet.task import Clock
+from zope.interface import implementer
 from zope.interface.verify import verifyObject
 
 from s3orchestrator.concurrency import start
@@ -19,13 +20,23 @@ from s3orchestrator.domain.records import (
     Upload,
     Usage,
 )
-from s3orchestrator.interfaces import IBlobs, IBuckets, ITransaction, IUploads, IVersions, Stored, Traits
+from s3orchestrator.errors import StoreUnavailable
+from s3orchestrator.interfaces import (
+    IBlobs,
+    IBuckets,
+    ITransaction,
+    IUploads,
+    IVersions,
+    Row,
+    Stored,
+    Traits,
+)
 from s3orchestrator.protocol.conditions import WriteCondition
 from s3orchestrator.protocol.metadata import ObjectMetadata
 from s3orchestrator.store.blobs import Blobs
 from s3orchestrator.store.buckets import Buckets
 from s3orchestrator.store.fsck import check
-from s3orchestrator.store.operations import ILedger
+from s3orchestrator.store.operations import ILedger, Operations
 from s3orchestrator.store.uploads import Uploads
 from s3orchestrator.store.versions import Versions
 
@@ -50,6 +61,38 @@ class TimedReactor:
 
     def callFromThread(self, call: Any, *arguments: Any) -> None:
         self.reactor.callFromThread(call, *arguments)
+
+
+@implementer(ILedger)
+@define(eq=False)
+class FailingLedger:
+    """Another ledger that goes away `after` some transactions."""
+
+    _ledger: ILedger
+    after: int
+
+    @property
+    def ledger_id(self) -> str:
+        return self._ledger.ledger_id
+
+    @property
+    def operations(self) -> Operations:
+        return self._ledger.operations
+
+    async def transact(self, work: Callable[[ITransaction], Awaitable[Any]]) -> Any:
+        if not self.after:
+            raise StoreUnavailable("it is away")
+        self.after -= 1
+        return await self._ledger.transact(work)
+
+    async def query(self, statement: str, **parameters: object) -> list[Row]:
+        return await self._ledger.query(statement, **parameters)
+
+    def now_ms(self) -> int:
+        return self._ledger.now_ms()
+
+    async def close(self) -> None:
+        await self._ledger.close()
 
 
 @define(eq=False)

@@ -17,7 +17,8 @@ from s3orchestrator.errors import (
 from s3orchestrator.interfaces import Stored
 from s3orchestrator.protocol.checksums import Checksum
 from s3orchestrator.protocol.conditions import WriteCondition
-from tests.contracts.store_kit import ABSENT, METADATA, MIB, QUIET, LedgerCase
+from s3orchestrator.store.buckets import Buckets
+from tests.contracts.store_kit import ABSENT, METADATA, MIB, QUIET, FailingLedger, LedgerCase
 
 CRC = Checksum("crc32", "AAAAAA==")
 
@@ -313,12 +314,25 @@ class AbortContract(LedgerCase):
 
     async def test_expire_many(self) -> None:
         """
-        However many there are.
+        However many there are, each call aborts some: a later one that fails loses no claims.
         """
         for number in range(120):
             await self.kit.upload(self.bucket, f"{number}")
         self.clock.advance(1)
-        self.assertEqual(len(await self.kit.uploads.expire(self.kit.ledger.now_ms(), 0)), 120)
+        now_ms = self.kit.ledger.now_ms()
+        self.assertEqual([len(await self.kit.uploads.expire(now_ms, 0)) for _ in range(3)], [100, 20, 0])
+
+    async def test_bucket_deleted_in_part(self) -> None:
+        """
+        Uploads that the delete of their bucket did not end are ended without waiting to be stale.
+        """
+        for number in range(120):
+            await self.kit.upload(self.bucket, f"{number}")
+        self.clock.advance(1)
+        ledger = FailingLedger(self.kit.ledger, after=2)
+        doomed = await Buckets(ledger).delete(self.bucket)
+        rest = await self.kit.uploads.expire(0, 0)
+        self.assertEqual((len(doomed), len(rest)), (100, 20))
 
 
 class CompleteContract(LedgerCase):

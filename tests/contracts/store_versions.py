@@ -21,13 +21,14 @@ from s3orchestrator.errors import (
     NoSuchKey,
     NoSuchVersion,
     PreconditionFailed,
+    StoreUnavailable,
 )
 from s3orchestrator.interfaces import Stored
 from s3orchestrator.protocol.checksums import Checksum
 from s3orchestrator.protocol.conditions import WriteCondition
 from s3orchestrator.protocol.metadata import ObjectMetadata
 from s3orchestrator.store.versions import Change, Notice, Versions
-from tests.contracts.store_kit import ABSENT, QUIET, LedgerCase
+from tests.contracts.store_kit import ABSENT, QUIET, FailingLedger, LedgerCase
 
 
 class CommitContract(LedgerCase):
@@ -222,6 +223,21 @@ class RemoveContract(LedgerCase):
         self.assertTrue(all(len(one.doomed) == 1 for one in removed[2:-1]))
         self.assertIsNone(removed[-1].version_id)
         self.assertEqual(await self.kit.usage(), Usage("a", 0, 0, 250, None))
+
+    async def test_many_in_part(self) -> None:
+        """
+        When a later transaction fails, what was removed before is told, and so is what was not.
+        """
+        for number in range(250):
+            await self.kit.put(self.bucket, f"{number:03}", 1)
+        entries = [(f"{number:03}", None, None) for number in range(250)]
+        versions = Versions(FailingLedger(self.kit.ledger, after=1))
+        removed = await versions.remove_many(self.bucket, entries)
+        self.assertEqual([one.key for one in removed], [key for key, _, _ in entries])
+        self.assertEqual([len(one.doomed) for one in removed], [1] * 100 + [0] * 150)
+        self.assertEqual([type(one.error) for one in removed[99:101]], [type(None), StoreUnavailable])
+        with self.assertRaises(StoreUnavailable):
+            await versions.remove_many(self.bucket, entries[100:])
 
     async def test_next_becomes_latest(self) -> None:
         """
