@@ -25,10 +25,12 @@ class Catalog:
     _buckets: IBuckets
     _cleaner: Cleaner
     _served: dict[str, Bucket] = Factory(dict)
+    _of_file: frozenset[str] = frozenset()
 
     async def load(self, from_file: Iterable[str]) -> None:
         """Read the ledger's buckets and make those of the file; called before anybody is served."""
-        served = {name: await self._buckets.adopt(name) for name in from_file}
+        self._of_file = frozenset(from_file)
+        served = {name: await self._buckets.adopt(name) for name in sorted(self._of_file)}
         for bucket in await self._buckets.all():
             if bucket.owner is not None:
                 served.setdefault(bucket.name, bucket)
@@ -44,6 +46,10 @@ class Catalog:
             return self._served[name]
         except KeyError:
             raise NoSuchBucket(name) from None
+
+    def is_of_file(self, bucket: Bucket) -> bool:
+        """Tell whether the configuration file lists the bucket, also one that a user has created before."""
+        return bucket.name in self._of_file
 
     def all(self) -> Sequence[Bucket]:
         """Every bucket being served, by name."""

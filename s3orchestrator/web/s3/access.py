@@ -155,11 +155,16 @@ class AccessControl:
             return None
         bucket = self.reach(identity, name)
         if operation.right is Right.DELETE_BUCKET:
-            if bucket.owner is None or bucket.owner != identity.user or identity.access < Access.FULL:
-                raise S3Error("AccessDenied")
+            self._check_may_remove(identity, bucket)
         elif identity.access < _NEEDED[operation.right]:
             raise S3Error("AccessDenied")
         return bucket
+
+    def _check_may_remove(self, identity: Identity, bucket: Bucket) -> None:
+        # What the file lists stays, for others count on it, whoever made it before it was listed.
+        is_own = bucket.owner is not None and bucket.owner == identity.user
+        if not is_own or identity.access < Access.FULL or self._catalog.is_of_file(bucket):
+            raise S3Error("AccessDenied")
 
     @staticmethod
     def check_expected_owner(identity: Identity, call: Call) -> None:
