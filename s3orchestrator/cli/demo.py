@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+from ipaddress import ip_address
 from pathlib import Path
 from typing import TextIO
 
-from twisted.python import usage
-
+from s3orchestrator.cli.explaining import CommandOptions
 from s3orchestrator.cli.serve import serve
 from s3orchestrator.config.loader import load
 from s3orchestrator.config.problems import ConfigErrors
@@ -21,7 +21,7 @@ QUOTA = "1GB"
 
 _ANNOUNCEMENT = """\
 
-  s3orchestrator is serving at {endpoint}
+  s3orchestrator is serving at {endpoint}{everywhere}
   Data: {data} (three directories with {quota} each; remove it to start over)
 
   bucket      access key   secret key
@@ -43,11 +43,11 @@ _ANNOUNCEMENT = """\
 """
 
 
-class DemoOptions(usage.Options):
+class DemoOptions(CommandOptions):
     """What `demo` may be told."""
 
     synopsis = "Usage: s3orchestrator demo [--listen HOST:PORT] [--data DIR]"
-    longdesc = """\
+    description = """\
 Starts an orchestrator with an embedded ledger, three directories as backends and
 the buckets photos, documents and backups. The credentials are well known: keep it
 on this machine."""
@@ -62,16 +62,50 @@ on this machine."""
 def run(options: DemoOptions, stdout: TextIO, stderr: TextIO) -> int:
     """Serve the demonstration until told to stop."""
     data = Path(options["data"]).resolve()
-    for number in (1, 2, 3):
-        (data / f"disk{number}").mkdir(parents=True, exist_ok=True)
+    make_directories(data)
     try:
         loaded = load(configuration(data, options["listen"], options["log-level"]), {})
     except ConfigErrors as errors:
         for problem in errors.problems:
             stderr.write(f"s3orchestrator demo: {problem}\n")
         return 2
-    announcement = _ANNOUNCEMENT.replace("{data}", str(data)).replace("{quota}", QUOTA)
-    return serve(loaded, terminal(), stderr, announcement)
+    host = loaded.config.server.listen.host
+    stderr.write(warning(host))
+    return serve(loaded, terminal(), stderr, announcement(data, host))
+
+
+def make_directories(data: Path) -> None:
+    """Make what is missing of where the demonstration keeps things; for nobody else to look into."""
+    data.mkdir(mode=0o700, parents=True, exist_ok=True)
+    for number in (1, 2, 3):
+        (data / f"disk{number}").mkdir(mode=0o700, exist_ok=True)
+
+
+def warning(host: str) -> str:
+    """Return what to say before listening on `host`; nothing if only this machine can connect."""
+    if host == "localhost" or _is(host, "is_loopback"):
+        return ""
+    return (
+        f"s3orchestrator demo: warning: {host or 'every address'} can be reached from other machines, and the"
+        " keys are published:\n  whoever can connect may read, overwrite and delete everything.\n"
+    )
+
+
+def announcement(data: Path, host: str) -> str:
+    """Return what to print once clients are served; `{endpoint}` is still to be filled in."""
+    everywhere = not host or _is(host, "is_unspecified")
+    return (
+        _ANNOUNCEMENT.replace("{everywhere}", ", and at every other address of this machine" * everywhere)
+        .replace("{data}", str(data))
+        .replace("{quota}", QUOTA)
+    )
+
+
+def _is(host: str, kind: str) -> bool:
+    try:
+        return bool(getattr(ip_address(host), kind))
+    except ValueError:  # a name, or nothing
+        return False
 
 
 def configuration(data: Path, listen: str, log_level: str = "warn") -> str:

@@ -107,6 +107,7 @@ class SqliteDatabase:
         try:
             if self.path != IN_MEMORY:
                 self._lock.acquire()
+                self._make_file()
             self._writer.open()
             self._writer.setup(self._prepare)
             self._reader = self._connect_reader()
@@ -177,6 +178,10 @@ class SqliteDatabase:
         ledger = await tx.one(LEDGER_ID)
         self.operations = Operations(owner[0] if owner else 0)
         self.ledger_id = ledger[0] if ledger else ""
+
+    def _make_file(self) -> None:
+        """Make a new ledger the owner's own: it names every object. SQLite makes what is beside it alike."""
+        os.close(os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
 
     def _connect(self) -> sqlite3.Connection:
         connection = sqlite3.connect(

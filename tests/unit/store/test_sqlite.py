@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import resource
 import sqlite3
 from contextlib import closing
@@ -123,6 +124,19 @@ class InMemoryTests(InlineTests):
 
 
 class OnDiskTests(SynchronousTestCase):
+    def test_nobody_else_may_read(self) -> None:
+        """
+        All files of a new ledger belong to its owner alone, whatever the process's mask.
+        """
+        folder = self.mktemp()
+        os.mkdir(folder)
+        self.addCleanup(os.umask, os.umask(0o022))
+        database = SqliteDatabase(f"{folder}/ledger", Clock(), threaded=False).open()
+        self.addCleanup(lambda: self.successResultOf(database.close()))
+        self.successResultOf(database.transact(adding("a")))
+        modes = {name: os.stat(f"{folder}/{name}").st_mode & 0o777 for name in os.listdir(folder)}
+        self.assertEqual(modes, dict.fromkeys(("ledger", "ledger.lock", "ledger-wal", "ledger-shm"), 0o600))
+
     def test_one_process(self) -> None:
         """
         Who opens a ledger that is open is refused.
