@@ -11,6 +11,10 @@ DECLARATION = '<?xml version="1.0" encoding="UTF-8"?>\n'
 NAMESPACE = "http://s3.amazonaws.com/doc/2006-03-01/"
 MAX_DEPTH = 16  # no document of S3 is half as deep
 
+# Expat looks again at the whole of a token that has not ended with every piece: fed with what packets
+# bring, one long attribute costs the square of its length.
+_PIECE = 64 * 1024
+
 # A carriage return would come back as a newline. The others are what XML 1.0 cannot hold: S3
 # writes references all the same, which lenient parsers read.
 _SPECIAL = re.compile('[&<>"\r\x00-\x08\x0b\x0c\x0e-\x1f\ufffe\uffff]')
@@ -34,7 +38,7 @@ def malformed() -> S3Error:
 
 class Reader:
     """
-    Reads one document piece by piece, as the body comes.
+    Reads one document piece by piece, as the body comes; a mistake may be noticed only later.
 
     Subclasses say what they expect by `opened` and `closed`; depth 1 is the root. Names come
     without their namespace, which is optional in S3. Nothing is kept but the text of the
@@ -43,7 +47,7 @@ class Reader:
     :raises S3Error: from any method, `MalformedXML` or `MaxMessageLengthExceeded`.
     """
 
-    root: str
+    root: str | None  # any, if None
     max_bytes: int
 
     def __init__(self) -> None:
@@ -60,6 +64,8 @@ class Reader:
         self._parser = parser
         self._depth = 0
         self._size = 0
+        self._waiting: list[bytes] = []
+        self._waiting_size = 0
         self._broken: S3Error | None = None
 
     @property
@@ -72,11 +78,22 @@ class Reader:
         self._size += len(data)
         if self._size > self.max_bytes:
             raise S3Error("MaxMessageLengthExceeded", MaxMessageLengthBytes=self.max_bytes)
-        self._parse(data, False)
+        if self._broken is not None:
+            raise self._broken
+        self._waiting.append(data)
+        self._waiting_size += len(data)
+        if self._waiting_size >= _PIECE:
+            self._parse(self._collected(), False)
 
     def close(self) -> None:
         """The document is complete."""
-        self._parse(b"", True)
+        self._parse(self._collected(), True)
+
+    def _collected(self) -> bytes:
+        data = b"".join(self._waiting)
+        self._waiting.clear()
+        self._waiting_size = 0
+        return data
 
     def opened(self, depth: int, name: str) -> None:
         """An element begins."""
@@ -100,7 +117,7 @@ class Reader:
         self._depth += 1
         self._text.clear()
         name = name.rpartition(" ")[2]
-        if self._depth > MAX_DEPTH or (self._depth == 1 and name != self.root):
+        if self._depth > MAX_DEPTH or (self._depth == 1 and self.root not in (None, name)):
             raise malformed()
         self.opened(self._depth, name)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from time import process_time
 from xml.etree import ElementTree
 
 from hypothesis import example, given
@@ -123,10 +124,26 @@ class ReaderTests(SynchronousTestCase):
         After a mistake nothing more is read.
         """
         reader = Recorder()
-        self.assertRaises(S3Error, reader.feed, b"<!DOCTYPE R>")
+        self.assertRaises(S3Error, reader.feed, b"<!DOCTYPE R>" + b" " * 65_536)
         self.assertRaises(S3Error, reader.feed, b"<R/>")
         self.assertRaises(S3Error, reader.close)
         self.assertEqual(reader.seen, [])
+
+    def test_long_tokens_in_small_pieces(self) -> None:
+        """
+        A tag that does not end is not read again with every packet.
+        """
+        document = b'<R a="' + b"a" * 1_900_000
+
+        class Long(Recorder):
+            max_bytes = 2_000_000
+
+        reader = Long()
+        begun = process_time()
+        for start in range(0, len(document), 100):
+            reader.feed(document[start : start + 100])
+        self.assertLess(process_time() - begun, 1)
+        self.assertRaises(S3Error, reader.close)
 
     @given(
         st.one_of(st.binary(), st.text(alphabet="<>/R!&;[]\"'= a#x1-?").map(str.encode)), st.integers(1, 40)
