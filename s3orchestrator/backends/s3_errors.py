@@ -12,7 +12,7 @@ from collections.abc import Callable
 
 from attrs import frozen
 
-from s3orchestrator.backends.s3_documents import Document
+from s3orchestrator.backends.s3_documents import Document, whole_number
 from s3orchestrator.errors import (
     BackendError,
     BackendRefused,
@@ -61,12 +61,11 @@ class Refusal:
         if document is None or document.root != "Error":
             return cls(status)
         fields = document.fields
-        number = fields.get("PartNumber", "")
         return cls(
             status,
-            fields.get("Code", ""),
+            fields.get("Code", "")[:100],
             fields.get("Message", "")[:300],
-            int(number) if number.isdecimal() else 0,
+            whole_number(fields.get("PartNumber", "")) or 0,
         )
 
     @property

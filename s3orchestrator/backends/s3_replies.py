@@ -60,7 +60,7 @@ def found_in(name: str, reply: Reply) -> Found:
     """
     headers = reply.headers
     length = headers.get(b"content-length", b"")
-    if not length.isdigit():
+    if not length.isdigit() or len(length) > 18:
         raise BackendUnavailable(f"{name}: no length in the answer to a HEAD")
     modified = parse_http_date(headers.get(b"last-modified", b"").decode("latin-1"))
     meta = {

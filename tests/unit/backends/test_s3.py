@@ -10,8 +10,10 @@ from zlib import crc32
 from twisted.internet.defer import Deferred, succeed
 from twisted.internet.task import Clock
 
+from s3orchestrator.backends import s3_listings
 from s3orchestrator.backends.credentials import ChainCredentials, Keys
 from s3orchestrator.backends.dialling import Address, dial_with
+from s3orchestrator.backends.s3_listings import EMPTY_PAGES
 from s3orchestrator.backends.s3_requests import ASKS_FROM, S3Requests
 from s3orchestrator.backends.s3_uploads import COPIED_AT_ONCE
 from s3orchestrator.backends.transport import HttpClient
@@ -348,8 +350,10 @@ class ReadingTests(ServiceTestCase):
 
     async def test_head_without_length(self) -> None:
         """
-        An object has a size.
+        An object has a size, and not one of any length.
         """
+        self.serve(b'HTTP/1.1 200 OK\r\nETag: "e"\r\nContent-Length: %s\r\n\r\n' % (b"9" * 5000))
+        await self.fails(self.backend.head("k"), BackendUnavailable)
         self.serve(b'HTTP/1.1 200 OK\r\nETag: "e"\r\n\r\n')
         await self.fails(self.backend.head("k"), BackendUnavailable)
 
@@ -653,6 +657,7 @@ class ListingTests(ServiceTestCase):
         for inside in [
             "<Contents><Key>a</Key><LastModified>2026-11-21T02:15:00Z</LastModified></Contents>",
             "<Contents><Key>a</Key><Size>1</Size><LastModified>yesterday</LastModified></Contents>",
+            f"<Contents><Key>a</Key><Size>{'9' * 5000}</Size></Contents>",
             "<Contents><Key>&#x1;</Key></Contents>",
         ]:
             self.serve(Answer(200, document("ListBucketResult", inside)))
@@ -669,6 +674,94 @@ class ListingTests(ServiceTestCase):
         )
         self.serve(Answer(200, page), Answer(200, page), Answer(200, page))
         await self.fails(self.backend.list_uploads(), BackendUnavailable)
+
+    async def test_token_that_came_before(self) -> None:
+        """
+        A listing that names the same page again, at once or later, goes round in circles.
+        """
+        for tokens in ("tt", "tut"):
+            more = "<IsTruncated>true</IsTruncated><NextContinuationToken>{}</NextContinuationToken>"
+            self.serve(
+                *(
+                    self.page(*names, more=more.format(token))
+                    for token, names in zip(tokens, "abc", strict=False)
+                )
+            )
+            error = await self.fails(self.backend.list_objects(), BackendUnavailable)
+            self.assertIn("circles", str(error))
+
+    async def test_pages_without_order(self) -> None:
+        """
+        Names that do not go on from the page before are refused on that page.
+        """
+        more = "<IsTruncated>true</IsTruncated><NextContinuationToken>{}</NextContinuationToken>"
+        self.serve(self.page("b", more=more.format("t")), self.page("a", more=more.format("u")))
+        await self.fails(self.backend.list_objects(), BackendRefused)
+        self.assertEqual(len(self.requests), 2)
+
+    async def test_empty_pages(self) -> None:
+        """
+        Some pages may be empty, as they are where much was deleted, but not without end.
+        """
+        more = "<IsTruncated>true</IsTruncated><NextContinuationToken>{}</NextContinuationToken>"
+        pages = [self.page(more=more.format(f"t{number}")) for number in range(EMPTY_PAGES + 1)]
+        self.serve(*pages[:EMPTY_PAGES], self.page("a"))
+        self.assertEqual([each.name for each in await self.backend.list_objects()], ["a"])
+        self.serve(*pages)
+        await self.fails(self.backend.list_objects(), BackendUnavailable)
+
+    async def test_endless_token(self) -> None:
+        """
+        What is sent back as part of an address is not of any length.
+        """
+        more = f"<IsTruncated>true</IsTruncated><NextContinuationToken>{'t' * 10_000}</NextContinuationToken>"
+        self.serve(self.page("a", more=more))
+        await self.fails(self.backend.list_objects(), BackendUnavailable)
+
+    async def test_markers_in_turn(self) -> None:
+        """
+        Two markers that follow upon each other for ever are found out as well.
+        """
+        for root, listed in (
+            ("ListMultipartUploadsResult", lambda: self.backend.list_uploads()),
+            ("ListVersionsResult", lambda: self.backend.list_versions("k")),
+        ):
+            self.serve(
+                *(
+                    Answer(
+                        200,
+                        document(
+                            root, f"<IsTruncated>true</IsTruncated><NextKeyMarker>{marker}</NextKeyMarker>"
+                        ),
+                    )
+                    for marker in "aba"
+                )
+            )
+            error = await self.fails(listed(), BackendUnavailable)
+            self.assertIn("circles", str(error))
+
+    async def test_more_uploads_than_can_be(self) -> None:
+        """
+        A listing that goes on for ever, always with something new, is given up.
+        """
+        self.patch(s3_listings, "MAX_FOUND", 5)
+        entry = (
+            "<Upload><Key>k</Key><UploadId>u</UploadId><Initiated>2026-11-21T02:15:00Z</Initiated></Upload>"
+        )
+        self.serve(
+            *(
+                Answer(
+                    200,
+                    document(
+                        "ListMultipartUploadsResult",
+                        f"<IsTruncated>true</IsTruncated><NextKeyMarker>k{number}</NextKeyMarker>{entry * 2}",
+                    ),
+                )
+                for number in range(3)
+            )
+        )
+        await self.fails(self.backend.list_uploads(), BackendUnavailable)
+        self.assertEqual(len(self.requests), 3)
 
     async def test_uploads_with_control_characters(self) -> None:
         """
