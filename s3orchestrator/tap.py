@@ -64,11 +64,12 @@ def makeService(options: Options) -> OrchestratorService:
     """
     Return the service that twistd runs.
 
-    :raises usage.UsageError: the configuration cannot be used; all its problems are named.
+    :raises SystemExit: the configuration cannot be used; all its problems are named.
     """
     try:
         load(Path(options["config"]), os.environ, mode=options["mode"])
     except ConfigErrors as errors:
         listed = "\n".join(f"  {problem}" for problem in errors.problems)
-        raise usage.UsageError(f"{options['config']} cannot be used:\n{listed}") from errors
+        # twistd would print a traceback for anything else.
+        raise SystemExit(f"s3orchestrator: {options['config']} cannot be used:\n{listed}") from errors
     return OrchestratorService(options)

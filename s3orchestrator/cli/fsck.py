@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from typing import TextIO
 
 from attrs import define, field
@@ -9,6 +10,7 @@ from twisted.internet.task import react
 from twisted.python import usage
 
 from s3orchestrator.app import Offline, open_offline
+from s3orchestrator.cli.explaining import CommandOptions
 from s3orchestrator.cli.serve import load_or_explain
 from s3orchestrator.concurrency import start
 from s3orchestrator.domain.records import Finding
@@ -17,13 +19,13 @@ from s3orchestrator.errors import LedgerInUse, OrchestratorError
 CLEAN, FINDINGS, IN_USE = 0, 1, 2
 
 
-class FsckOptions(usage.Options):
+class FsckOptions(CommandOptions):
     """What `fsck` may be told."""
 
     synopsis = "Usage: s3orchestrator fsck --config FILE [--deep] [--repair] [--delete-strays]"
-    longdesc = """\
+    description = """\
 Checks a ledger that no daemon holds. Exit status: 0 clean, 1 findings, 2 the ledger is
-in use or cannot be opened.
+in use or cannot be opened, or the command line or the file is wrong.
 
 --deep also lists every backend and compares: rows without bytes, and bytes without rows
 (strays). Strays are reported; only --delete-strays removes them."""
@@ -44,6 +46,11 @@ def run(options: FsckOptions, stdout: TextIO, stderr: TextIO) -> int:
     """Check; returns the exit status."""
     loaded = load_or_explain(options["config"], None, stderr)
     if loaded is None:
+        return IN_USE
+    path = loaded.config.database.path
+    if not os.path.exists(path):
+        # Opening it would make an empty one, which is always clean.
+        stderr.write(f"s3orchestrator fsck: there is no ledger at {path}: is that database.path right?\n")
         return IN_USE
     status = IN_USE
 

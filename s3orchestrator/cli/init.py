@@ -14,9 +14,8 @@ from string import ascii_uppercase, digits
 from tempfile import mkstemp
 from typing import TextIO, TypeVar
 
-from twisted.python import usage
-
 from s3orchestrator.cli.asking import Aborted, Dialogue
+from s3orchestrator.cli.explaining import CommandOptions
 from s3orchestrator.config.loader import load
 from s3orchestrator.config.problems import ConfigErrors
 from s3orchestrator.config.scalars import (
@@ -54,11 +53,11 @@ _HEAD = """\
 """
 
 
-class InitOptions(usage.Options):
+class InitOptions(CommandOptions):
     """What `init` may be told."""
 
     synopsis = "Usage: s3orchestrator init [--config FILE] [--defaults]"
-    longdesc = """\
+    description = """\
 Asks where to listen, where to store and who may come, makes up credentials, and writes
 a file that validates, readable by nobody else."""
 

@@ -10,6 +10,7 @@ from twisted.python import usage
 
 from s3orchestrator import __version__
 from s3orchestrator.cli import demo, fsck, init, serve, validate
+from s3orchestrator.cli.explaining import CommandOptions
 
 Run = Callable[[Any, TextIO, TextIO], int]
 
@@ -22,15 +23,27 @@ _RUNS: dict[str, Run] = {
 }
 
 
-class _NoOptions(usage.Options):
+class _VersionOptions(CommandOptions):
     """A command without options."""
 
+    synopsis = "Usage: s3orchestrator version"
 
-class Options(usage.Options):
+
+class _HelpOptions(CommandOptions):
+    """Which command to explain."""
+
+    synopsis = "Usage: s3orchestrator help [COMMAND]"
+
+    def parseArgs(self, *arguments: str) -> None:
+        super().parseArgs(*arguments[1:])
+        self["command"] = arguments[0] if arguments else None
+
+
+class Options(CommandOptions):
     """What may stand on the command line."""
 
     synopsis = "Usage: s3orchestrator COMMAND [options]"
-    longdesc = """\
+    description = """\
 One S3 endpoint in front of many storage backends.
 
 To try it: s3orchestrator demo. To run it: s3orchestrator init, then s3orchestrator serve.
@@ -42,14 +55,9 @@ Each command explains itself: s3orchestrator COMMAND --help."""
         ("validate", None, validate.ValidateOptions, "Check a configuration file; every problem at once."),
         ("init", None, init.InitOptions, "Write a configuration file that validates."),
         ("fsck", None, fsck.FsckOptions, "Check the ledger, and compare it with the backends."),
-        ("version", None, _NoOptions, "Print the version."),
-        ("help", None, _NoOptions, "Print this."),
+        ("version", None, _VersionOptions, "Print the version."),
+        ("help", None, _HelpOptions, "Explain a command; without one, list them."),
     ]
-
-    def opt_version(self) -> None:
-        """Print the version and exit."""
-        sys.stdout.write(f"s3orchestrator {__version__}\n")
-        sys.exit(0)
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -63,7 +71,7 @@ def run(arguments: list[str], stdout: TextIO, stderr: TextIO) -> int:
     try:
         options.parseOptions(_modernised(arguments))  # type: ignore[no-untyped-call]
     except usage.UsageError as error:
-        stderr.write(f"s3orchestrator: {error}\nTry: s3orchestrator --help\n")
+        stderr.write(f"s3orchestrator: {error}\nTry: {_asking_for_help(options)}\n")
         return 2
     except SystemExit as ended:  # --help and --version print and exit
         return int(ended.code or 0)
@@ -71,10 +79,28 @@ def run(arguments: list[str], stdout: TextIO, stderr: TextIO) -> int:
     if command == "version":
         stdout.write(f"s3orchestrator {__version__}\n")
         return 0
-    if command is None or command == "help":
-        stdout.write(str(options) + "\n")
-        return 0 if command else 2
+    if command is None:
+        stderr.write(f"{options}\n")
+        return 2
+    if command == "help":
+        return _explain(options.subOptions["command"], stdout, stderr)
     return _RUNS[command](options.subOptions, stdout, stderr)
+
+
+def _asking_for_help(options: Options) -> str:
+    command = getattr(options, "subCommand", None)
+    known = [name for name, *_ in Options.subCommands]
+    return f"s3orchestrator {command} --help" if command in known else "s3orchestrator --help"
+
+
+def _explain(command: str | None, stdout: TextIO, stderr: TextIO) -> int:
+    parsers = {name: parser for name, _, parser, _ in Options.subCommands}
+    if command is not None and command not in parsers:
+        stderr.write(f"s3orchestrator: there is no command {command!r}\nTry: s3orchestrator help\n")
+        return 2
+    options: usage.Options = parsers[command]() if command else Options()  # type: ignore[no-untyped-call]
+    stdout.write(f"{options}\n")
+    return 0
 
 
 def _modernised(arguments: list[str]) -> list[str]:

@@ -13,6 +13,8 @@ from twisted.python import usage
 from twisted.python.failure import Failure
 
 from s3orchestrator.app import Orchestrator, begun, build, survive_hangups
+from s3orchestrator.cli.explaining import CommandOptions
+from s3orchestrator.cli.validate import missing_files
 from s3orchestrator.concurrency import start
 from s3orchestrator.config.loader import Loaded, load
 from s3orchestrator.config.problems import ConfigErrors
@@ -20,11 +22,11 @@ from s3orchestrator.errors import OrchestratorError
 from s3orchestrator.telemetry.logging import LineObserver, begin_logging, observer, terminal
 
 
-class ServeOptions(usage.Options):
+class ServeOptions(CommandOptions):
     """What `serve` may be told."""
 
     synopsis = "Usage: s3orchestrator serve --config FILE [--mode MODE]"
-    longdesc = """\
+    description = """\
 Serves clients until it is told to stop (SIGTERM or Ctrl-C): then it refuses new
 connections, finishes what is in flight, and exits with 0."""
 
@@ -45,6 +47,8 @@ def run(options: ServeOptions, stdout: TextIO, stderr: TextIO) -> int:
     loaded = load_or_explain(options["config"], options["mode"], stderr)
     if loaded is None:
         return 1
+    for warning in missing_files(loaded.config):
+        stderr.write(f"s3orchestrator: warning: {warning}\n")
     return serve(loaded, _observer(options["log-format"]), stderr)
 
 

@@ -7,19 +7,18 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TextIO
 
-from twisted.python import usage
-
+from s3orchestrator.cli.explaining import CommandOptions
 from s3orchestrator.config.loader import Loaded, load
 from s3orchestrator.config.problems import ConfigErrors
 from s3orchestrator.config.scalars import format_size
 from s3orchestrator.config.sections import BackendConfig, Config
 
 
-class ValidateOptions(usage.Options):
+class ValidateOptions(CommandOptions):
     """What `validate` may be told."""
 
     synopsis = "Usage: s3orchestrator validate --config FILE"
-    longdesc = """\
+    description = """\
 Checks a configuration file without starting anything or connecting anywhere. Exit
 status: 0 it can be used, 1 it cannot, and every problem has been printed."""
 
@@ -38,7 +37,7 @@ def run(
             stderr.write(f"error: {problem}\n")
         stderr.write(f"config {path}: not valid ({_counted(len(errors.problems), 'problem')})\n")
         return 1
-    for warning in (*loaded.warnings, *_missing_files(loaded.config)):
+    for warning in (*loaded.warnings, *missing_files(loaded.config)):
         stderr.write(f"warning: {warning}\n")
     stdout.write(f"config {path}: valid\n")
     stdout.writelines(f"  {name:<9} {text}\n" for name, text in _summary(loaded))
@@ -78,7 +77,7 @@ def _total(config: Config) -> str:
     return " and ".join(parts)
 
 
-def _missing_files(config: Config) -> Iterator[str]:
+def missing_files(config: Config) -> Iterator[str]:
     """Files that could not be read here and now; where the program will run, they may be."""
     tls = config.server.tls
     named = [
@@ -91,3 +90,6 @@ def _missing_files(config: Config) -> Iterator[str]:
     for index, backend in enumerate(config.backends):
         if backend.path and not os.path.isdir(backend.path):
             yield f'backends[{index}].path: there is no directory "{backend.path}" here: create it first'
+    directory = os.path.dirname(config.database.path)
+    if directory and not os.path.isdir(directory):
+        yield f'database.path: there is no directory "{directory}" here: create it first'

@@ -82,3 +82,8 @@ class ValidateTests(SynchronousTestCase):
         self.assertIn("https://127.0.0.1:9000", stdout)
         for path in ("server.tls.cert_file", "server.tls.key_file", "backends[0].path"):
             self.assertIn(f"warning: {path}: ", stderr)
+
+    def test_directory_of_the_ledger(self) -> None:
+        """A ledger whose directory is not here is warned of, too."""
+        _, _, stderr = self.validate(MINIMAL + "database: {path: /no/place/ledger.db}\n")
+        self.assertIn('warning: database.path: there is no directory "/no/place" here', stderr)
