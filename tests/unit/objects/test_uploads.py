@@ -35,9 +35,8 @@ class UploadTests(SynchronousTestCase):
         with self.assertRaises(BackendUnavailable):
             self.create(max_open=1)
         self.h.backend("a").faults.next("head", Fault.STALLED)
-        creating = start(
-            self.h.core.objects.multipart.create(self.h.bucket, "another", ObjectMetadata(), owner="x", max_open=1)
-        )
+        multipart = self.h.core.objects.multipart
+        creating = start(multipart.create(self.h.bucket, "another", ObjectMetadata(), owner="x", max_open=1))
         creating.cancel()
         self.failureResultOf(creating)
         self.h.settle()
