@@ -37,5 +37,5 @@ def disk_errors(backend: str, *, sent: bool) -> Iterator[None]:
 def _translated(backend: str, error: OSError, sent: bool) -> BackendError:
     reason = _EXPLAINED.get(error.errno or 0, error.strerror or str(error))
     if error.errno in _ABOUT_THE_NAME:
-        return BackendRefused(f"{backend}: the file system does not hold this name: {reason}", status=400)
-    return BackendUnavailable(f"{backend}: {reason}", sent=sent)
+        return BackendRefused(f"{backend}: no file can be used for this name: {reason}", status=400)
+    return BackendUnavailable(f"{backend}: {reason}", sent=sent, replied=sent)

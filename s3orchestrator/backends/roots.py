@@ -15,9 +15,11 @@ attributes descriptions of objects that do not fit the file system's own
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import os
 import re
+import stat
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from itertools import count
@@ -37,10 +39,15 @@ _TMP = AREA + b"/tmp"
 _IDENTITY = AREA + b"/identity"
 _LOCKS = AREA + b"/locks"
 _DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
+_STEP = os.O_PATH | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 _FIRST_LINE = "s3orchestrator directory 1"
 _IDENTITY_FORM = re.compile(rf"{_FIRST_LINE}\n([0-9a-f]{{32}})\n\Z")
 # Few files to keep open, and few enough clashes: a stripe is held for two or three system calls.
 _STRIPES = 16
+
+
+class LinkInTheWay(OSError):
+    """A path leads through a symbolic link, which may lead anywhere."""
 
 
 @frozen(eq=False)
@@ -75,9 +82,42 @@ class Opened:
             finally:
                 fcntl.flock(fd, fcntl.LOCK_UN)
 
+    @contextmanager
+    def at(self, path: bytes) -> Iterator[tuple[int, bytes]]:
+        """
+        Give a descriptor of the directory that `path` is in, and the name it has there.
+
+        Asked not to follow links, the kernel minds only the last name of a path. So we go step by step;
+        what has the name that is given may be a link itself.
+
+        :raises LinkInTheWay: one of the directories is a symbolic link.
+        :raises OSError: there is no such directory.
+        """
+        *directories, leaf = path.split(b"/")
+        fd = self.fd
+        try:
+            for directory in directories:
+                below = _step(fd, directory, path)
+                if fd != self.fd:
+                    os.close(fd)
+                fd = below
+            yield fd, leaf
+        finally:
+            if fd != self.fd:
+                os.close(fd)
+
+    def open(self, path: bytes, flags: int) -> int:
+        """
+        Open what is at `path`, never following a link.
+
+        :raises OSError: as `at` does, or `ELOOP` if it is a link itself.
+        """
+        with self.at(path) as (fd, leaf):
+            return os.open(leaf, flags | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=fd)
+
     def sync_directory(self, path: bytes) -> None:
         """Make the entries of a directory survive a power failure."""
-        fd = os.open(path, _DIRECTORY, dir_fd=self.fd)
+        fd = self.open(path, _DIRECTORY)
         try:
             os.fsync(fd)
         finally:
@@ -157,6 +197,7 @@ class Root:
             raise self._unavailable(f"cannot be opened: {error.strerror}") from error
         held = [fd]
         try:
+            self._refuse_link(fd)
             identity = self._identify(fd, adopt)
             if expected is not None and identity != expected:
                 raise self._unavailable("is another directory than before: is the disk mounted?")
@@ -167,6 +208,11 @@ class Root:
         except BackendUnavailable:
             self._release(held)
             raise
+
+    def _refuse_link(self, fd: int) -> None:
+        with suppress(FileNotFoundError):
+            if stat.S_ISLNK(os.stat(AREA, dir_fd=fd, follow_symlinks=False).st_mode):
+                raise self._unavailable(f"cannot be used: {OURS} in it is a symbolic link")
 
     def _identify(self, fd: int, adopt: bool) -> str:
         with suppress(FileNotFoundError):
@@ -218,6 +264,16 @@ class Root:
 
     def _unavailable(self, reason: str) -> BackendUnavailable:
         return BackendUnavailable(f"{self._backend}: {self._path} {reason}", sent=False)
+
+
+def _step(fd: int, directory: bytes, path: bytes) -> int:
+    try:
+        return os.open(directory, _STEP, dir_fd=fd)
+    except NotADirectoryError:
+        if stat.S_ISLNK(os.stat(directory, dir_fd=fd, follow_symlinks=False).st_mode):
+            message = f"{os.fsdecode(directory)!r} in the path {os.fsdecode(path)!r} is a symbolic link"
+            raise LinkInTheWay(errno.ELOOP, message) from None
+        raise
 
 
 def _make_directory(fd: int, path: bytes) -> None:

@@ -48,13 +48,15 @@ class Directories:
     def make(self, root: Opened, path: bytes) -> None:
         """:raises FileExistsError: there is something of that name."""
         with self._lock:
-            os.mkdir(path, _MODE, dir_fd=root.fd)
+            with root.at(path) as (fd, leaf):
+                os.mkdir(leaf, _MODE, dir_fd=fd)
             self._durable.pop(path, None)
 
     def remove(self, root: Opened, path: bytes) -> None:
         """:raises OSError: it is not an empty directory."""
         with self._lock:
-            os.rmdir(path, dir_fd=root.fd)
+            with root.at(path) as (fd, leaf):
+                os.rmdir(leaf, dir_fd=fd)
             self._durable.pop(path, None)
 
     def sync(self, root: Opened, paths: Sequence[bytes]) -> None:
@@ -90,17 +92,18 @@ class Tree:
         :raises NoSuchBlob: there is none.
         """
         where = place_of(name)
-        for path in (where.plain, where.shadow):
-            try:
-                fd = os.open(path, _READ, dir_fd=root.fd)
-            except OSError as error:
-                if error.errno not in _NO_FILE:
-                    raise
-                continue
-            found = os.fstat(fd)
-            if stat.S_ISREG(found.st_mode):
-                return fd, found
-            os.close(fd)
+        with suppress(FileNotFoundError, NotADirectoryError), root.at(where.plain) as (directory, _):
+            for path in (where.plain, where.shadow):
+                try:
+                    fd = os.open(os.path.basename(path), _READ, dir_fd=directory)
+                except OSError as error:
+                    if error.errno not in _NO_FILE:
+                        raise
+                    continue
+                found = os.fstat(fd)
+                if stat.S_ISREG(found.st_mode):
+                    return fd, found
+                os.close(fd)
         raise NoSuchBlob(f"{self._name}: no file for {name!r}")
 
     def is_taken(self, root: Opened, name: str) -> bool:
@@ -137,7 +140,8 @@ class Tree:
         with root.deciding(name):
             for path in (where.plain, where.shadow):
                 with suppress(FileNotFoundError, NotADirectoryError, IsADirectoryError):
-                    os.unlink(path, dir_fd=root.fd)
+                    with root.at(path) as (fd, leaf):
+                        os.unlink(leaf, dir_fd=fd)
                     break
             self._attributes.forget(root, name)
         self._prune(root, where)
@@ -176,7 +180,8 @@ class Tree:
             raise NameTaken(f"{self._name}: there is a file for {name!r}")
         target = where.shadow if self._is_in_the_way(root, where.plain) else where.plain
         try:
-            os.link(path, target, src_dir_fd=root.fd, dst_dir_fd=root.fd)
+            with root.at(target) as (fd, leaf):
+                os.link(path, leaf, src_dir_fd=root.fd, dst_dir_fd=fd)
         except FileExistsError:
             if _mode(root, target) == stat.S_IFDIR:  # made this very moment
                 raise FileNotFoundError from None
@@ -187,7 +192,8 @@ class Tree:
         is_shadow = _mode(root, where.shadow) != 0 or self._is_in_the_way(root, where.plain)
         try:
             target = where.shadow if is_shadow else where.plain
-            os.rename(path, target, src_dir_fd=root.fd, dst_dir_fd=root.fd)
+            with root.at(target) as (fd, leaf):
+                os.rename(path, leaf, src_dir_fd=root.fd, dst_dir_fd=fd)
         except IsADirectoryError:
             raise FileNotFoundError from None
 
@@ -205,7 +211,13 @@ class Tree:
             try:
                 self._directories.make(root, path)
             except FileExistsError:
-                if _mode(root, path) != stat.S_IFDIR:
+                kind = _mode(root, path)
+                if kind == stat.S_IFLNK:
+                    raise BackendRefused(
+                        f"{self._name}: {os.fsdecode(path)!r} is a symbolic link, which is never followed",
+                        status=400,
+                    ) from None
+                if kind != stat.S_IFDIR:
                     self._move_aside(root, path)
             except (FileNotFoundError, NotADirectoryError):
                 return  # the next attempt begins again
@@ -221,7 +233,8 @@ class Tree:
                 return
             if _mode(root, where.shadow):
                 raise BackendRefused(f"{self._name}: there are two files for {name!r}")
-            os.rename(where.plain, where.shadow, src_dir_fd=root.fd, dst_dir_fd=root.fd)
+            with root.at(where.plain) as (fd, leaf):
+                os.rename(leaf, os.path.basename(where.shadow), src_dir_fd=fd, dst_dir_fd=fd)
             root.sync_directory(where.parent)
             with suppress(FileExistsError):
                 self._directories.make(root, path)
@@ -240,8 +253,9 @@ class Tree:
 
 
 def _mode(root: Opened, path: bytes) -> int:
-    """Return what kind of file is there, or behind a link that is there; 0 for none."""
+    """Return what kind of file is there, which may be a link; 0 for none."""
     try:
-        return stat.S_IFMT(os.stat(path, dir_fd=root.fd).st_mode)
+        with root.at(path) as (fd, leaf):
+            return stat.S_IFMT(os.stat(leaf, dir_fd=fd, follow_symlinks=False).st_mode)
     except (FileNotFoundError, NotADirectoryError):
         return 0

@@ -18,7 +18,7 @@ from attrs import frozen
 
 from s3orchestrator.backends.attributes import validator
 from s3orchestrator.backends.filenames import Kind, directory_of, read_entry
-from s3orchestrator.backends.roots import Opened
+from s3orchestrator.backends.roots import LinkInTheWay, Opened
 from s3orchestrator.interfaces import ListedObject
 
 _FLAGS = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC | os.O_NOFOLLOW
@@ -56,8 +56,9 @@ def page(root: Opened, prefix: str, after: str, limit: int) -> list[ListedObject
     for name, path in _walk(root, prefix, wanted):
         if len(listed) >= limit:
             break
-        with suppress(FileNotFoundError, NotADirectoryError):  # removed since
-            found = os.stat(path, dir_fd=root.fd, follow_symlinks=False)
+        with suppress(FileNotFoundError, NotADirectoryError, LinkInTheWay):  # changed since
+            with root.at(path) as (fd, leaf):
+                found = os.stat(leaf, dir_fd=fd, follow_symlinks=False)
             if stat.S_ISREG(found.st_mode) and not (listed and listed[-1].name == name):
                 modified_ms = found.st_mtime_ns // 1_000_000
                 listed.append(ListedObject(name, found.st_size, validator(found), modified_ms))
@@ -90,8 +91,8 @@ def _sorted_entries(
     root: Opened, directory: bytes, start: bytes, wanted: _Wanted
 ) -> Iterator[tuple[_Found | None, bytes, bytes]]:
     found: list[_Found] = []
-    with suppress(FileNotFoundError, NotADirectoryError):
-        fd = os.open(directory, _FLAGS, dir_fd=root.fd)
+    with suppress(FileNotFoundError, NotADirectoryError, LinkInTheWay):
+        fd = root.open(directory, _FLAGS)
         try:
             with os.scandir(fd) as entries:
                 for entry in entries:

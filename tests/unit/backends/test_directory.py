@@ -129,6 +129,61 @@ class LayoutTests(DirectoryCase):
             with self.assertRaises(NameTaken):
                 await self.put(name, b"x", exclusive=True)
 
+    async def test_links_in_the_way(self) -> None:
+        """Nothing outside the root is read, written, removed or listed, wherever in a name the link is."""
+        await self.put("photos/x", b"x")
+        outside = self.parent / "outside"
+        (outside / "in").mkdir(parents=True)
+        (outside / "secret").write_bytes(b"secret")
+        (outside / "in/secret").write_bytes(b"secret")
+        before = sorted(outside.rglob("*"))
+        (self.root / "photos/link").symlink_to(outside)
+        (self.root / "top").symlink_to("../outside", target_is_directory=True)
+        for name in (
+            "photos/link/secret",
+            "photos/link/in/secret",
+            "photos/link/a/b/c",
+            "top/secret",
+            "top/new",
+        ):
+            for attempt in (
+                self.put(name, b"evil"),
+                self.put(name, b"evil", exclusive=True),
+                self.put(name, b"evil" * 100_000, exclusive=True),
+                self.backend.get(name),
+                self.backend.head(name),
+                self.backend.delete(name),
+                self.backend.copy(name, "photos/copy", PLAIN, exclusive=False),
+                self.backend.copy("photos/x", name, PLAIN, exclusive=False),
+            ):
+                with self.assertRaises(BackendRefused) as caught:
+                    await attempt
+                self.assertIn("is a symbolic link", str(caught.exception))
+        for prefix in ("", "photos/link/", "photos/link/in/", "top/", "top/in/s"):
+            listed = [found.name for found in await self.backend.list_objects(prefix)]
+            self.assertEqual(listed, ["photos/x"] if not prefix else [])
+        self.assertEqual(sorted(outside.rglob("*")), before)
+        self.assertEqual((outside / "secret").read_bytes(), b"secret")
+        self.assertEqual(self.temporary(), [])
+
+    async def test_root_is_a_link(self) -> None:
+        """The directory that is configured may be a link, which an operator chose."""
+        (self.parent / "real").mkdir()
+        self.root.symlink_to("real")
+        await self.put("a/b", b"x")
+        self.assertEqual((self.parent / "real/a/b").read_bytes(), b"x")
+        self.assertEqual(await self.read("a/b"), b"x")
+
+    async def test_own_area_is_a_link(self) -> None:
+        """What is ours must be below the root as well."""
+        self.root.mkdir()
+        (self.parent / "elsewhere").mkdir()
+        (self.root / ".s3o").symlink_to("../elsewhere")
+        with self.assertRaises(BackendUnavailable) as caught:
+            await self.backend.open()
+        self.assertIn("is a symbolic link", str(caught.exception))
+        self.assertEqual(list((self.parent / "elsewhere").iterdir()), [])
+
     async def test_stranger_in_the_way(self) -> None:
         """A file of somebody else's that no object can be stays, even if an object needs its place."""
         await self.backend.open()

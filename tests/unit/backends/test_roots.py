@@ -82,8 +82,11 @@ class DurabilityTests(SynchronousTestCase):
             def call(*args: Any, **options: Any) -> Any:
                 result = function(*args, **options)
                 target = args[1] if name in ("link", "rename") else args[0]
-                if b".s3o/tmp" not in target:
-                    trace.append(f"{name} {target.decode()}")
+                directory = options["dst_dir_fd" if name in ("link", "rename") else "dir_fd"]
+                path = Path(os.readlink(f"/proc/self/fd/{directory}"), os.fsdecode(target))
+                relative = str(path.relative_to(self.path))
+                if ".s3o/tmp" not in relative:
+                    trace.append(f"{name} {relative}")
                 return result
 
             return call
