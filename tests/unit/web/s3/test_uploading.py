@@ -53,10 +53,10 @@ class ReadDocumentTests(SynchronousTestCase):
         """
         A mistake in any piece fails the reading, never the connection, and the rest is dropped.
         """
-        body = RequestBody(Uploader(), 60)
+        body = RequestBody(Uploader(), 100_000)
         reading = start(read_document(task_with(body), DeleteReader()))
         body.received(b"<Delete><Object>")
-        body.received(b"</Delete>")
+        body.received(b"</Delete>" + b" " * 65_536)  # what is looked at together
         failure = self.failureResultOf(reading, S3Error)
         self.assertEqual(failure.value.code, "MalformedXML")
         body.received(b"<and><so><on>")
