@@ -9,7 +9,9 @@ from __future__ import annotations
 
 import gc
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from random import Random
+from resource import RLIM_INFINITY, RLIMIT_NOFILE, getrlimit, setrlimit
 from signal import SIGHUP, signal
 from typing import Any
 
@@ -250,6 +252,7 @@ class Orchestrator:
                 idle_timeout=server.idle_timeout,
             ),
             self.reactor,
+            _most_connections(),
         )
         tls = None
         if server.tls.enabled:
@@ -352,6 +355,23 @@ def survive_hangups(reactor: Any) -> None:
         Orchestrator.log.warn("the configuration is not read again while we run: that takes a restart")
 
     signal(SIGHUP, lambda *_: reactor.callFromThread(tell))
+
+
+def take_descriptors() -> None:
+    """
+    Raise the limit of open files and connections as far as we may; for programs, before they start.
+
+    The usual 1024 are for the sake of programs that use select.
+    """
+    hard = getrlimit(RLIMIT_NOFILE)[1]
+    with suppress(OSError, ValueError):  # the kernel may have come to allow less
+        setrlimit(RLIMIT_NOFILE, (hard, hard))
+
+
+def _most_connections() -> int | None:
+    """The rest of the descriptors is for files, and for connections to backends."""
+    soft = getrlimit(RLIMIT_NOFILE)[0]
+    return None if soft == RLIM_INFINITY else soft * 3 // 4
 
 
 def begun() -> None:

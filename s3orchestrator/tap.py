@@ -10,7 +10,7 @@ from twisted.internet.defer import CancelledError, Deferred
 from twisted.python import usage
 from twisted.python.failure import Failure
 
-from s3orchestrator.app import Orchestrator, begun, build, survive_hangups
+from s3orchestrator.app import Orchestrator, begun, build, survive_hangups, take_descriptors
 from s3orchestrator.concurrency import start
 from s3orchestrator.config.loader import load
 from s3orchestrator.config.problems import ConfigErrors
@@ -42,6 +42,7 @@ class OrchestratorService(Service):
         super().startService()  # type: ignore[no-untyped-call]
         config = load(Path(self._options["config"]), os.environ, mode=self._options["mode"]).config
         set_level(config.server.log_level)
+        take_descriptors()
         self._orchestrator = build(config, reactor)
         survive_hangups(reactor)
         start(self._orchestrator.start()).addCallbacks(lambda _: begun(), self._failed)

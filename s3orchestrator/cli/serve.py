@@ -12,7 +12,7 @@ from twisted.internet.interfaces import IReactorCore
 from twisted.python import usage
 from twisted.python.failure import Failure
 
-from s3orchestrator.app import Orchestrator, begun, build, survive_hangups
+from s3orchestrator.app import Orchestrator, begun, build, survive_hangups, take_descriptors
 from s3orchestrator.cli.explaining import CommandOptions
 from s3orchestrator.cli.validate import missing_files
 from s3orchestrator.concurrency import start
@@ -84,6 +84,7 @@ def serve(loaded: Loaded, log: LineObserver, stderr: TextIO, announce: str = "")
 
     core = IReactorCore(reactor)
     begin_logging(log, loaded.config.server.log_level)
+    take_descriptors()
     orchestrator = build(loaded.config, core)
     status = 0
 

@@ -20,7 +20,7 @@ from time import time  # noqa: TID251 - a line says when it was written, whateve
 from typing import Any, Protocol, TextIO, cast
 
 import txaio
-from attrs import define
+from attrs import define, field
 from twisted.logger import (
     ILogObserver,
     LogEvent,
@@ -41,6 +41,7 @@ LEVELS = ("error", "warn", "info", "debug")
 _WITH_INFO = frozenset(["info", "debug", "trace"])
 
 _PACKAGE = "s3orchestrator."
+_SOCKETS = "twisted.internet.tcp"
 
 # A field whose name contains one of these is never printed.
 _SECRET_NAMES = re.compile(r"secret|password|passwd|token|authorization|signature|private_key", re.IGNORECASE)
@@ -214,11 +215,22 @@ class LineObserver:
 
     _out: TextIO
     _line: Callable[[LogEvent], str]
+    _said: dict[object, float] = field(init=False, factory=dict)
 
     def __call__(self, event: LogEvent) -> None:
-        if _is_wanted(event):
+        if _is_wanted(event) and not self._is_repeated(event):
             self._out.write(self._line(event))
             self._out.flush()
+
+    def _is_repeated(self, event: LogEvent) -> bool:
+        # Without descriptors left it says so, with a traceback, as often as it could accept.
+        if event.get("log_namespace") != _SOCKETS:
+            return False
+        text, now = event.get("log_format"), event.get("log_time", 0.0)
+        if 0 <= now - self._said.get(text, -1.0) < 1:
+            return True
+        self._said[text] = now
+        return False
 
 
 def observer() -> LineObserver:

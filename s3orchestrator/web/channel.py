@@ -39,6 +39,7 @@ if TYPE_CHECKING:
 SMALL_READ = 64 * 1024
 TURN = 32  # pipelined requests begun in one turn of the reactor
 
+_NO_HEAD = (b"", b"\r", b"\r\n")
 _CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
 
 
@@ -89,8 +90,11 @@ class StreamingChannel(Protocol):
         self.client_address = getattr(self.transport.getPeer(), "host", "")
         self.transport.registerProducer(self, True)
         self._since = self._clock.seconds()
+        if not self.site.admit(self):
+            self._is_closing = True
+            self.abort()
+            return
         self._watch.start()
-        self.site.connections.add(self)
 
     def dataReceived(self, data: bytes) -> None:
         if self._is_closing:
@@ -102,13 +106,15 @@ class StreamingChannel(Protocol):
             if not data:
                 self._regulate()
                 return
-        if self._buffer:
-            self._buffer += data
-        else:
-            self._buffer = data
-            if self._request is None:
-                self._since = self._clock.seconds()
+        may_begin = self._buffer in _NO_HEAD
+        self._buffer += data
+        if may_begin and self._request is None and self._begins_head():
+            self._since = self._clock.seconds()
         self._advance()
+
+    def _begins_head(self) -> bool:
+        # Line breaks before a head are overlooked; whoever sends nothing else must not stay for it.
+        return not self._buffer.startswith(b"\r") or self._buffer not in _NO_HEAD
 
     def readConnectionLost(self) -> None:
         """The client will send nothing more; it may still be listening."""
@@ -217,6 +223,24 @@ class StreamingChannel(Protocol):
         """Close now if idle, else after the response in progress."""
         if self._request is None and self._body is None and not self._is_closing:
             self._close()
+
+    def spare(self) -> tuple[bool, float] | None:
+        """
+        Return how much this connection would be missed, None if it is being answered.
+
+        The least are those without any request yet, then those that have been idle for longest.
+        """
+        is_answering = self._request is not None or self._body is not None or self._is_closing
+        if is_answering or (self._socket is not None and self._socket.is_waiting):
+            return None
+        return not self._is_fresh, self._since
+
+    def make_room(self) -> None:
+        """Close at once, without an answer; only if `spare`."""
+        self._is_closing = True
+        self._buffer = b""
+        self.transport.unregisterProducer()
+        self._end()
 
     def isSecure(self) -> bool:
         return self._is_secure

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from heapq import nsmallest
 from typing import Any
 from urllib.parse import unquote_to_bytes
 
@@ -12,9 +13,14 @@ from twisted.web import http, server
 from twisted.web.resource import IResource, Resource
 
 from s3orchestrator.bodies.sockets import Port, listen_tcp
+from s3orchestrator.telemetry.logging import make_logger
 from s3orchestrator.web.channel import StreamingChannel
 from s3orchestrator.web.limits import Limits
 from s3orchestrator.web.request import Request
+
+_log = make_logger()
+
+TELL_EVERY = 60.0  # seconds between warnings of the same state
 
 
 class StreamingSite(server.Site):
@@ -27,12 +33,17 @@ class StreamingSite(server.Site):
     resource: Resource
     noisy = False  # or Twisted logs that a factory starts and stops
 
-    def __init__(self, resource: IResource, limits: Limits, reactor: Any) -> None:
+    def __init__(
+        self, resource: IResource, limits: Limits, reactor: Any, max_connections: int | None = None
+    ) -> None:
         super().__init__(resource, reactor=reactor)  # type: ignore[no-untyped-call]
         self.limits = limits
         self.clock = reactor
         self.connections: set[StreamingChannel] = set()
         self.is_retiring = False
+        self._max_connections = max_connections
+        self._leaving: set[StreamingChannel] = set()
+        self._told = -TELL_EVERY
         self._drained: Deferred[None] | None = None
         self._second = 0
         self._lines: dict[int, bytes] = {}
@@ -86,9 +97,45 @@ class StreamingSite(server.Site):
         for channel in list(self.connections):
             channel.abort()
 
+    def admit(self, channel: StreamingChannel) -> bool:
+        """
+        Count a new connection; for the connection, which must close if the answer is no.
+
+        When there are too many, those that would be missed least make room; if all are being
+        answered there is none.
+        """
+        most = self._max_connections
+        if most is not None and len(self.connections) - len(self._leaving) >= most:
+            spare = self._make_room(most)
+            self._tell(most)
+            if not spare:
+                return False
+        self.connections.add(channel)
+        return True
+
+    def _make_room(self, most: int) -> int:
+        # Several, for all must be looked at.
+        spare = [
+            (value, number, channel)
+            for number, channel in enumerate(self.connections)
+            if (value := channel.spare()) is not None
+        ]
+        leaving = nsmallest(max(1, most // 64), spare)
+        for _, _, channel in leaving:
+            self._leaving.add(channel)
+            channel.make_room()
+        return len(leaving)
+
+    def _tell(self, most: int) -> None:
+        now = self.clock.seconds()
+        if now - self._told >= TELL_EVERY:
+            self._told = now
+            _log.warn("more than {most} connections: idle ones are closed, or new ones", most=most)
+
     def forget(self, channel: StreamingChannel) -> None:
         """A connection is lost; for the connection."""
         self.connections.discard(channel)
+        self._leaving.discard(channel)
         if self._drained is not None and not self.connections:
             drained, self._drained = self._drained, None
             drained.callback(None)

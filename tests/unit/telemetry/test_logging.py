@@ -197,6 +197,20 @@ class LevelTests(LogTests):
         library.info("port opened")
         self.assertEqual([line["msg"] for line in self.lines()], ["odd", "port opened"])
 
+    def test_sockets(self) -> None:
+        """
+        What Twisted says at every attempt to accept is written once a second.
+        """
+        sockets = Logger(namespace="twisted.internet.tcp")
+        for _ in range(9):
+            sockets.error("no descriptor")
+            sockets.error("another thing")
+            Component.log.error("ours")
+        said = [line["msg"] for line in self.lines()]
+        self.assertEqual(said.count("ours"), 9)
+        self.assertLess(said.count("no descriptor"), 3)
+        self.assertIn("another thing", said)
+
 
 class TerminalTests(LogTests):
     def test_line(self) -> None:

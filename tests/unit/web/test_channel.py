@@ -463,6 +463,27 @@ class TimeTests(ChannelTests):
         self.advance(1.2)
         self.assertIn(b"<Code>RequestTimeout</Code>", self.served.received())
 
+    def test_only_line_breaks(self) -> None:
+        """Line breaks, whole or in halves, are no beginning of a head."""
+        for pieces in ([b"\r\n"], [b"\r", b"\n"]):
+            self.setUp()
+            for _ in range(9):
+                self.assertFalse(self.advance(1))
+                for piece in pieces:
+                    self.served.send(piece)
+            self.assertTrue(self.advance(1.1), pieces)
+
+    def test_line_break_before_a_head(self) -> None:
+        """A head has its time from where it begins, after a pause and a line break in halves too."""
+        self.served.send(GET % 1)
+        self.respond()
+        self.assertFalse(self.advance(LIMITS.idle_timeout - 1))
+        self.served.send(b"\r")
+        self.served.send(b"\nG")
+        self.assertFalse(self.advance(LIMITS.read_header_timeout - 0.1))
+        self.served.send((GET % 2)[1:])
+        self.assertEqual(self.request.path, b"/2")
+
     def test_idle(self) -> None:
         """Between requests a connection is kept longer."""
         self.served.send(GET % 1)
