@@ -85,6 +85,7 @@ class BackendError(OrchestratorError):
     """
 
     answered = False  # by a clear no, after which nothing will appear
+    replied = False  # by anything at all, be it unclear
 
     def __init__(self, message: str, *, sent: bool = True) -> None:
         super().__init__(message)
@@ -97,13 +98,22 @@ class BackendError(OrchestratorError):
 
 
 class BackendUnavailable(BackendError):
-    """It did not answer, or answered that it cannot answer now (5xx, throttled, stalled)."""
+    """
+    It did not answer, or answered that it cannot answer now (5xx, throttled, stalled).
+
+    `replied` tells the latter from the former: it is there, and is having trouble.
+    """
+
+    def __init__(self, message: str, *, sent: bool = True, replied: bool = False) -> None:
+        super().__init__(message, sent=sent)
+        self.replied = replied
 
 
 class BackendRefused(BackendError):
     """It answered clearly that it will not (4xx other than the ones with names of their own)."""
 
     answered = True
+    replied = True
 
     def __init__(self, message: str, *, status: int = 0, code: str = "") -> None:
         super().__init__(message)
@@ -115,18 +125,21 @@ class NameTaken(BackendError):
     """The backend holds an object of that name and was asked not to replace one."""
 
     answered = True
+    replied = True
 
 
 class NoSuchBlob(BackendError):
     """The backend has no object of that name (and does have the bucket it was asked in)."""
 
     answered = True
+    replied = True
 
 
 class BlobChanged(BackendError):
     """The object of that name does not have the ETag the ledger knows."""
 
     answered = True
+    replied = True
 
 
 class IntegrityError(OrchestratorError):

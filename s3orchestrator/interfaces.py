@@ -8,7 +8,7 @@ awaited here may be cancelled unless the docstring says it must be shielded.
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from typing import Any, Protocol, TypeVar
 
 from attrs import Factory, frozen
@@ -349,8 +349,11 @@ class IBlobs(Interface):
     async def retry_later(blob: Blob, *, counted: bool) -> None:
         """Give the claim back; due again after the backoff. The tenth counted attempt makes it dead."""
 
-    async def claim_doomed(limit: int) -> Sequence[Blob]:
-        """Doomed blobs that are due, oldest first, now claimed by the caller."""
+    async def retry_later_many(blobs: Sequence[tuple[Blob, bool]]) -> None:
+        """`retry_later` for (blob, counted) pairs in one transaction."""
+
+    async def claim_doomed(limit: int, *, busy: Collection[str] = ()) -> Sequence[Blob]:
+        """Doomed blobs that are due, oldest first, now claimed by the caller; none of `busy` backends."""
 
     async def end_rests(limit: int) -> int:
         """Forget clear resting names whose quiet period is over; returns how many."""

@@ -295,7 +295,7 @@ class MemoryBackend:
         if fault is Fault.REFUSED:
             raise BackendUnavailable(f"{self.name}: connection refused", sent=False)
         if fault is Fault.FAILED:
-            raise BackendUnavailable(f"{self.name}: answered 500")
+            raise BackendUnavailable(f"{self.name}: answered 500", replied=True)
         if fault is Fault.STALLED:
             await Deferred()
         return fault

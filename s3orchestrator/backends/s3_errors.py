@@ -85,7 +85,7 @@ class Refusal:
             return known(self, f"{name}: {self.code}")
         said = " ".join(filter(None, [str(self.status), self.code, self.message]))
         if self.is_temporary:
-            return BackendUnavailable(f"{name}: {said}")
+            return BackendUnavailable(f"{name}: {said}", replied=True)
         return BackendRefused(f"{name}: {said}", status=self.status, code=self.code)
 
 

@@ -9,7 +9,7 @@ sweep.
 
 from __future__ import annotations
 
-from collections import deque
+from collections import defaultdict, deque
 from collections.abc import Callable, Coroutine, Iterable
 from functools import partial
 from typing import Any
@@ -26,8 +26,11 @@ from s3orchestrator.interfaces import IBackend, IBlobs, IUploads
 from s3orchestrator.objects.backends import Backends
 from s3orchestrator.telemetry.logging import make_logger
 
-AT_ONCE = 16  # deletes in flight: enough to keep up with a client, few enough not to starve it
-MAX_WAITING = 10_000  # beyond this the claim is given back, and the sweep takes it from the ledger
+# Deletes in flight on one backend: enough to keep up with a client, few enough not to starve it.
+AT_ONCE = 16
+# Beyond this the claim is given back, and the sweep takes it from the ledger.
+MAX_WAITING = 10_000
+MAX_WAITING_EACH = 2_000  # on one backend, so that one that stalls leaves room for the others
 GATHER = 0.2  # seconds in which `forget`s are collected into one transaction
 
 
@@ -35,8 +38,20 @@ Tell = Callable[[], Coroutine[Any, Any, Any]]
 
 
 @define(eq=False)
+class _Queue:
+    """What waits to be deleted on one backend, and how many are at it."""
+
+    waiting: deque[tuple[Blob, bool]] = field(factory=deque, init=False)
+    workers: int = field(default=0, init=False)
+
+
+@define(eq=False)
 class Cleaner:
-    """Deletes doomed blobs from their backends, in the background."""
+    """
+    Deletes doomed blobs from their backends, in the background.
+
+    Each backend has a queue of its own: one that does not answer keeps nobody waiting.
+    """
 
     log = make_logger()
     _backends: Backends
@@ -44,9 +59,8 @@ class Cleaner:
     _uploads: IUploads
     _clock: IReactorTime
     _ledger_id: str
-    _waiting: deque[tuple[Blob, bool]] = field(factory=deque, init=False)
+    _queues: defaultdict[str, _Queue] = field(factory=lambda: defaultdict(_Queue), init=False)
     _running: set[Deferred[Any]] = field(factory=set, init=False)
-    _workers: int = field(default=0, init=False)
     _gathered: list[tuple[Blob, bool]] = field(factory=list, init=False)
     _flushing: IDelayedCall | None = field(default=None, init=False)
     _idle: list[Deferred[None]] = field(factory=list, init=False)
@@ -59,14 +73,28 @@ class Cleaner:
         `unclear`: something sent for these names may still arrive, so that they rest even
         after a clear answer. What the ledger knows of that is remembered by itself.
         """
+        too_many = []
+        room = self.room()
         for blob in blobs:
-            if len(self._waiting) >= MAX_WAITING:
-                self._give_back(blob, counted=False)
+            queue = self._queues[blob.backend]
+            if not room or len(queue.waiting) >= MAX_WAITING_EACH:
+                too_many.append((blob, False))
                 continue
-            self._waiting.append((blob, unclear))
-            if self._workers < AT_ONCE:
-                self._workers += 1
-                self._background(self._work())
+            room -= 1
+            queue.waiting.append((blob, unclear))
+            if queue.workers < AT_ONCE:
+                queue.workers += 1
+                self._background(self._work(queue))
+        if too_many:
+            self.insist(partial(self._blobs.retry_later_many, too_many))
+
+    def room(self) -> int:
+        """How many more may be given to `clean`, on backends that are not `busy`."""
+        return max(MAX_WAITING - sum(len(queue.waiting) for queue in self._queues.values()), 0)
+
+    def busy(self) -> list[str]:
+        """The backends that have enough to do."""
+        return [name for name, queue in self._queues.items() if len(queue.waiting) >= MAX_WAITING_EACH]
 
     def abandon(self, blob: Blob, *, unclear: bool) -> None:
         """Doom a pending blob and delete it, in the background: its request is over."""
@@ -101,13 +129,13 @@ class Cleaner:
 
     # --- one blob
 
-    async def _work(self) -> None:
+    async def _work(self, queue: _Queue) -> None:
         try:
-            while self._waiting:
-                blob, unclear = self._waiting.popleft()
+            while queue.waiting:
+                blob, unclear = queue.waiting.popleft()
                 await self._delete(blob, unclear=unclear)
         finally:
-            self._workers -= 1
+            queue.workers -= 1
 
     async def _delete(self, blob: Blob, *, unclear: bool) -> None:
         try:
@@ -119,7 +147,8 @@ class Cleaner:
         except BackendError as error:
             self._backends.failed(blob.backend)
             self.log.info("{name} stays doomed: {error}", name=blob.name, error=str(error))
-            self._give_back(blob, counted=error.sent)
+            # A backend that is away is not a reason to give up; one that keeps saying no is.
+            self._give_back(blob, counted=error.replied)
         except StoreUnavailable as error:
             self.log.info("{name} stays doomed: {error}", name=blob.name, error=str(error))
             self._give_back(blob, counted=False)

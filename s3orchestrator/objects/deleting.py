@@ -45,6 +45,5 @@ class ObjectDeleter:
 
     async def _delete_many(self, bucket: Bucket, entries: Sequence[Entry]) -> Sequence[Removed]:
         outcome = await self._versions.remove_many(bucket, entries)
-        for removed in outcome:
-            self._cleaner.clean(removed.doomed)
+        self._cleaner.clean(blob for removed in outcome for blob in removed.doomed)
         return outcome

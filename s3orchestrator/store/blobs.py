@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 
 from attrs import define, field
 from zope.interface import implementer
@@ -186,23 +186,28 @@ class Blobs:
         await self._ledger.transact(work)
 
     async def retry_later(self, blob: Blob, *, counted: bool) -> None:
-        attempts = blob.attempts + counted
+        await self.retry_later_many([(blob, counted)])
 
+    async def retry_later_many(self, blobs: Sequence[tuple[Blob, bool]]) -> None:
         async def work(tx: ITransaction) -> None:
-            await tx.run(
-                RETRY_LATER,
-                id=blob.id,
-                owner=self._ledger.operations.owner,
-                state=BlobState.DEAD if is_given_up(attempts) else BlobState.DOOMED,
-                attempts=attempts,
-                due_ms=self._ledger.now_ms() + delay_ms(attempts),
-            )
+            now_ms = self._ledger.now_ms()
+            for blob, counted in blobs:
+                attempts = blob.attempts + counted
+                await tx.run(
+                    RETRY_LATER,
+                    id=blob.id,
+                    owner=self._ledger.operations.owner,
+                    state=BlobState.DEAD if is_given_up(attempts) else BlobState.DOOMED,
+                    attempts=attempts,
+                    due_ms=now_ms + delay_ms(attempts),
+                )
 
         await self._ledger.transact(work)
 
-    async def claim_doomed(self, limit: int) -> Sequence[Blob]:
+    async def claim_doomed(self, limit: int, *, busy: Collection[str] = ()) -> Sequence[Blob]:
         await tie_up(self._ledger)
-        return await self._claim_due(DUE_DOOMED, limit)
+        names = {f"busy{number}": backend for number, backend in enumerate(sorted(busy))}
+        return await self._claim_due(_but(DUE_DOOMED, names), limit, **names)
 
     async def end_rests(self, limit: int) -> int:
         await tie_up(self._ledger)
@@ -245,12 +250,12 @@ class Blobs:
     def _end_of_rest(self) -> int:
         return self._ledger.now_ms() + int(self._quiet_period * 1000)
 
-    async def _claim_due(self, due: str, limit: int) -> Sequence[Blob]:
+    async def _claim_due(self, due: str, limit: int, **backends: str) -> Sequence[Blob]:
         """Claim what is due; the blobs tell of `unclear` what was known before."""
         claim = Claim.by(self._ledger, "")
 
         async def work(tx: ITransaction) -> Sequence[Blob]:
-            rows = await tx.all(due, now_ms=claim.now_ms, limit=limit)
+            rows = await tx.all(due, now_ms=claim.now_ms, limit=limit, **backends)
             blobs = [blob_of(row) for row in rows]
             for blob in blobs:
                 await tx.run(
@@ -259,3 +264,11 @@ class Blobs:
             return blobs
 
         return await attempt(self._ledger, work, claim.left)
+
+
+def _but(statement: str, parameters: Collection[str]) -> str:
+    """Return a statement about blobs for those of other backends."""
+    if not parameters:
+        return statement
+    listed = ", ".join(f":{name}" for name in parameters)
+    return statement.replace("ORDER BY", f"AND backend NOT IN ({listed}) ORDER BY")

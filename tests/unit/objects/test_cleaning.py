@@ -5,7 +5,10 @@ from __future__ import annotations
 from twisted.trial.unittest import SynchronousTestCase
 
 from s3orchestrator.backends.faults import Fault
+from s3orchestrator.domain.records import BlobState
 from s3orchestrator.errors import NoSuchKey
+from s3orchestrator.objects import cleaning
+from s3orchestrator.protocol.metadata import ObjectMetadata
 from s3orchestrator.testing.harness import QUIET_PERIOD, Harness
 
 
@@ -81,3 +84,67 @@ class CleaningTests(SynchronousTestCase):
         self.assertEqual(self.taken(), 5)  # it may still arrive: its room is kept while its name rests
         self.h.advance(QUIET_PERIOD + 1)
         self.assertEqual(self.taken(), 1)
+
+    def test_unanswered_is_not_counted(self) -> None:
+        """However long a backend says nothing, its doomed objects go when it is back."""
+        self.h.put("k", b"data")
+        self.h.backend("a").faults.always(Fault.LOST_ANSWER, "delete")
+        self.h.delete("k")
+        for _ in range(20):
+            self.h.advance(86_400)
+        self.assertEqual(self.attempts(), [(BlobState.DOOMED, 0)])
+        self.h.backend("a").faults.clear()
+        self.h.advance(86_400)
+        self.h.advance(QUIET_PERIOD + 1)
+        self.assertEqual(self.attempts(), [])
+
+    def test_given_up(self) -> None:
+        """A backend that answers and does not delete is the operator's to look at, after ten times."""
+        self.h.put("k", b"data")
+        self.h.backend("a").faults.always(Fault.FAILED, "delete")
+        self.h.delete("k")
+        for _ in range(10):
+            self.h.advance(86_400)
+        self.assertEqual(self.attempts(), [(BlobState.DEAD, 10)])
+
+    def attempts(self) -> list[tuple[BlobState, int]]:
+        return [(blob.state, blob.attempts) for blob in self.h.run(self.h.core.ledger.blobs.names("a"))]
+
+
+class StalledTests(SynchronousTestCase):
+    def test_others_go_on(self) -> None:
+        """Deletes that are not answered keep those on other backends from nothing."""
+        h = Harness()
+        for number in range(20):
+            h.put(f"a{number}", b"x")
+        h.backend("a").down()
+        h.put("b", b"y")
+        h.clock.advance(30)
+        h.backend("a").faults.clear()
+        h.backend("a").faults.always(Fault.STALLED, "delete")
+        for number in range(20):
+            h.delete(f"a{number}")
+        h.delete("b")
+        self.assertEqual(h.stored()["b"], {})
+
+    def test_too_many(self) -> None:
+        """What does not fit is given back at once, and a sweep claims no more than there is room for."""
+        self.patch(cleaning, "MAX_WAITING_EACH", 100)
+        h = Harness(backends=("a",))
+
+        async def fill() -> None:
+            for number in range(400):
+                body = h.incoming(b"x")
+                await h.core.objects.writing.put(h.bucket, f"{number:03}", body, ObjectMetadata(), None)
+
+        h.run(fill())
+        h.backend("a").faults.always(Fault.STALLED, "delete")
+        before = self.commits(h)
+        h.run(h.core.objects.deleting.delete_many(h.bucket, [(f"{n:03}", None, None) for n in range(400)]))
+        self.assertLessEqual(self.commits(h) - before, 8)
+        before = self.commits(h)
+        h.advance(60)
+        self.assertLessEqual(self.commits(h) - before, 5)
+
+    def commits(self, h: Harness) -> int:
+        return int(h.run(h.core.ledger.database.query("SELECT commits FROM ledger"))[0][0])
