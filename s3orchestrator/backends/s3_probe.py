@@ -8,10 +8,18 @@ What is not proven here is not relied on.
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from hashlib import md5
 
 from s3orchestrator.bodies.sources import BytesBody
-from s3orchestrator.errors import BackendRefused, InvalidPart, NameTaken, NoSuchBlob, NoSuchUpload
+from s3orchestrator.errors import (
+    BackendError,
+    BackendRefused,
+    InvalidPart,
+    NameTaken,
+    NoSuchBlob,
+    NoSuchUpload,
+)
 from s3orchestrator.interfaces import Description, IBackend, Traits
 
 _CONTENT = b"What can this backend be relied on for?\n"
@@ -69,6 +77,10 @@ async def _complete_again(backend: IBackend, name: str) -> None:
         await backend.complete_upload(name, upload_id, [(1, part.etag)], exclusive=True)
     except (NameTaken, BackendRefused, InvalidPart):
         await backend.abort_upload(name, upload_id)
+        raise
+    except BackendError:
+        with suppress(BackendError):  # who cleans up after a probe that failed looks for uploads, too
+            await backend.abort_upload(name, upload_id)
         raise
 
 

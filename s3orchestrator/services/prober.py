@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from attrs import Factory, define, field
 from twisted.internet.interfaces import IReactorTime
 
 from s3orchestrator.concurrency import concurrently
+from s3orchestrator.domain.records import Blob
 from s3orchestrator.errors import BackendError
 from s3orchestrator.interfaces import IBackend, IBlobs
 from s3orchestrator.objects.backends import Backends
@@ -14,13 +17,17 @@ from s3orchestrator.telemetry.logging import make_logger
 
 AT_ONCE = 8
 FIRST_DELAY = 60.0
-# Each attempt leaves two names to be cleaned up, so it is not made with every sweep.
 LONGEST_DELAY = 600.0
 
 
 @define(eq=False)
 class Prober:
-    """Probes backends whose traits are not known; until then they get only names of our own making."""
+    """
+    Probes backends whose traits are not known; until then they get only names of our own making.
+
+    A backend's two names are used again until its probe succeeds. What is left of a last
+    attempt, also one that was cancelled, is the next start's to clean up.
+    """
 
     log = make_logger()
     _backends: Backends
@@ -29,6 +36,7 @@ class Prober:
     _clock: IReactorTime
     _delays: dict[str, float] = field(init=False, default=Factory(dict))
     _not_before: dict[str, float] = field(init=False, default=Factory(dict))
+    _tried: dict[str, Sequence[Blob]] = field(init=False, default=Factory(dict))
 
     async def run_once(self) -> None:
         """Probe those that are due; one that fails is probed again later, with more patience each time."""
@@ -41,20 +49,22 @@ class Prober:
         await concurrently(AT_ONCE, self._probe, due)
 
     async def _probe(self, backend: IBackend) -> None:
-        scratch = await self._blobs.reserve_scratch(backend.name)
-        unclear = True
+        tried = self._tried.get(backend.name)
+        scratch = tried or await self._blobs.reserve_scratch(backend.name)
+        # From now on what is on the backend under these names may be of this attempt, whatever becomes of it.
+        self._tried[backend.name] = scratch
         try:
+            for blob in tried or ():
+                await backend.delete(blob.name)
             traits = await backend.probe([blob.name for blob in scratch])
-            unclear = False
         except BackendError as error:
-            unclear = error.is_unclear
             self._wait_longer(backend.name)
             self.log.warn("{backend} cannot be used yet: {error}", backend=backend.name, error=str(error))
-        else:
-            self.log.info("{backend}: {traits}", backend=backend.name, traits=str(traits))
-        finally:
-            for blob in scratch:
-                self._cleaner.abandon(blob, unclear=unclear)
+            return
+        self.log.info("{backend}: {traits}", backend=backend.name, traits=str(traits))
+        del self._tried[backend.name]
+        for blob in scratch:
+            self._cleaner.abandon(blob, unclear=tried is not None)
 
     def _wait_longer(self, name: str) -> None:
         delay = self._delays.get(name, FIRST_DELAY)
