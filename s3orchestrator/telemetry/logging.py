@@ -41,7 +41,9 @@ LEVELS = ("error", "warn", "info", "debug")
 _WITH_INFO = frozenset(["info", "debug", "trace"])
 
 _PACKAGE = "s3orchestrator."
-_SOCKETS = "twisted.internet.tcp"
+
+# Twisted names its loggers after classes, also those derived from its own.
+_SOCKETS = ("twisted.internet.tcp", "s3orchestrator.bodies.sockets")
 
 # A field whose name contains one of these is never printed.
 _SECRET_NAMES = re.compile(r"secret|password|passwd|token|authorization|signature|private_key", re.IGNORECASE)
@@ -224,7 +226,7 @@ class LineObserver:
 
     def _is_repeated(self, event: LogEvent) -> bool:
         # Without descriptors left it says so, with a traceback, as often as it could accept.
-        if event.get("log_namespace") != _SOCKETS:
+        if not str(event.get("log_namespace", "")).startswith(_SOCKETS):
             return False
         text, now = event.get("log_format"), event.get("log_time", 0.0)
         if 0 <= now - self._said.get(text, -1.0) < 1:
