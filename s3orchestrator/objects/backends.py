@@ -12,6 +12,7 @@ from s3orchestrator.domain.records import Blob
 from s3orchestrator.errors import BackendError, BackendUnavailable
 from s3orchestrator.interfaces import IBackend, IBlobs, Traits
 from s3orchestrator.protocol.errors import S3Error
+from s3orchestrator.telemetry.logging import make_logger
 
 # How long a backend that failed is asked last: long enough that a burst of requests does
 # not wait for each of its timeouts, short enough to notice its recovery without being told.
@@ -27,6 +28,7 @@ class Backends:
     missing: its blobs stay until the operator brings it back or removes it.
     """
 
+    log = make_logger()
     _fleet: Fleet
     _by_name: Mapping[str, IBackend]
     _blobs: IBlobs
@@ -81,6 +83,8 @@ class Backends:
     def note(self, error: BackendError, name: str) -> None:
         """Remember a failure, unless it was an answer: whoever says no is there."""
         if not error.answered:
+            if name not in self._failing():
+                self.log.warn("{backend} is asked last for a while: {error}", backend=name, error=str(error))
             self.failed(name)
 
     def failed(self, name: str) -> None:

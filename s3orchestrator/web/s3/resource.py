@@ -43,6 +43,7 @@ class _Visit:
     call: Call
     operation: Operation | None = None
     identity: Identity | None = None
+    access_key: str = ""
     pool: Pool | None = None
     status: int = 0
     sent: int = 0
@@ -115,6 +116,8 @@ class S3Resource(Resource):
         visit.pool = await self._admission.enter(is_write=operation.is_write)
         authenticated = self._access.authenticate(call)
         visit.identity = authenticated.identity
+        if authenticated.verified is not None:
+            visit.access_key = authenticated.verified.access_key_id
         bucket = self._access.authorise(authenticated.identity, operation, call.bucket)
         self._access.check_expected_owner(authenticated.identity, call)
         refuse_unsupported(call, operation)
@@ -134,9 +137,9 @@ class S3Resource(Resource):
                 upload_id=_parameter(call, "uploadId"),
             )
             if refusal.code == "InternalError":
-                self.log.failure("{call} failed", call=repr(call), failure=Failure(error))
+                self.log.failure("{call} failed", call=_shown(call), failure=Failure(error))
             elif refusal.status >= 500:
-                self.log.warn("{call}: {error}", call=repr(call), error=str(error))
+                self.log.warn("{call}: {error}", call=_shown(call), error=str(error))
         else:
             refusal = error
         visit.error = refusal.code
@@ -185,6 +188,7 @@ class S3Resource(Resource):
             path=call.path.decode("latin-1"),
             remote=call.client,
             user=visit.identity.owner_id if visit.identity else "",
+            access_key=visit.access_key,
             bucket=call.bucket or "",
             key=call.key or "",
             status=visit.status or 499,
@@ -207,6 +211,11 @@ def _call_of(request: Any, now: float) -> Call:
         request_id(request.header_map),
         now,
     )
+
+
+def _shown(call: Call) -> str:
+    """A request as an operator reads it; without its query, which may be signed."""
+    return f"{call.method.decode('latin-1')} {call.path.decode('latin-1')}"
 
 
 def _parameter(call: Call, name: str) -> str:
