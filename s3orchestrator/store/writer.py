@@ -109,18 +109,24 @@ class Writer:
 
     def open(self) -> None:
         """
-        Connect and bring the log into the database, so that what is read next is on the disk.
+        Connect, and bring what is possible of the log into the database.
+
+        Somebody's long report on the ledger may keep some of it from being moved. That does no
+        harm: nobody waits to hear what has happened.
 
         :raises sqlite3.Error: that did not work; the ledger stays away.
         """
+        self._open("PRAGMA wal_checkpoint(PASSIVE)")
+        self.is_away = False
+
+    def _open(self, checkpoint: str) -> bool:
+        """Connect and move the log; tell whether somebody was in the way."""
         self.close()
         self._connection = self._connect()
         self._cursor = self._connection.cursor()
         self._transaction = SqliteTransaction(self._cursor)
-        busy, _, _ = self._cursor.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
-        if busy:
-            raise sqlite3.OperationalError("the log cannot be moved into the database")
-        self.is_away = False
+        busy, _, _ = self._cursor.execute(checkpoint).fetchone()
+        return bool(busy)
 
     def close(self) -> None:
         """Roll back what is open and let go of the file."""
@@ -154,7 +160,8 @@ class Writer:
         try:
             self._cursor.execute("BEGIN IMMEDIATE")
         except sqlite3.Error as error:
-            self.close()
+            if error.sqlite_errorcode != sqlite3.SQLITE_BUSY:  # with an operator's tool nothing is in doubt
+                self.close()
             return [Outcome(error=StoreUnavailable(f"ledger: {error}")) for _ in group]
         try:
             self._run_all(group, outcomes)
@@ -215,9 +222,12 @@ class Writer:
         return [Outcome(error=StoreUnavailable(f"it was rolled back: {error}")) for _ in group]
 
     def _come_back(self) -> bool:
+        """Connect anew once all of the log is in the database, so that what is read next is on the disk."""
         try:
-            self.open()
+            if self._open("PRAGMA wal_checkpoint(TRUNCATE)"):
+                raise sqlite3.OperationalError("the log cannot be moved into the database")
             self._number = self._read_mark()
+            self.is_away = False
         except sqlite3.Error as error:
             self.is_away = True
             self._log.error("the ledger is away: {error}", error=str(error))

@@ -20,8 +20,9 @@ from s3orchestrator.errors import (
     StoreUnavailable,
     TransactionUnclear,
 )
-from s3orchestrator.interfaces import ITransaction
-from s3orchestrator.store.sqlite import IN_MEMORY, SqliteDatabase
+from s3orchestrator.interfaces import ITransaction, Row
+from s3orchestrator.store import sqlite
+from s3orchestrator.store.sqlite import IN_MEMORY, LEDGER_ID, SqliteDatabase
 
 ADD = "INSERT INTO backends (name) VALUES (:name)"
 NAMES = "SELECT name FROM backends ORDER BY name"
@@ -351,3 +352,49 @@ class ThreadedTests(TestCase):
             await self.database.transact(wrong)
         await self.database.transact(adding("a"))
         self.assertEqual(await self.names(), ["a"])
+
+
+class OperatorTests(SynchronousTestCase):
+    """An operator's tool has the ledger open as well."""
+
+    def setUp(self) -> None:
+        self.path = self.mktemp()
+        self.patch(sqlite, "_BUSY_TIMEOUT", 0.05)
+        self.database = self.opened()
+        self.tool = sqlite3.connect(self.path, isolation_level=None)
+        self.addCleanup(self.tool.close)
+
+    def opened(self) -> SqliteDatabase:
+        database = SqliteDatabase(self.path, Clock(), threaded=False).open()
+        self.addCleanup(lambda: self.successResultOf(database.close()))
+        return database
+
+    def query(self) -> list[Row]:
+        return self.successResultOf(self.database.query(LEDGER_ID))
+
+    def test_writing(self) -> None:
+        """
+        While it writes we cannot, but everybody can read.
+        """
+        self.tool.execute("BEGIN IMMEDIATE")
+        self.failureResultOf(self.database.transact(mark), StoreUnavailable)
+        self.assertEqual(len(self.query()), 1)
+        self.tool.execute("ROLLBACK")
+        self.successResultOf(self.database.transact(mark))
+
+    def test_reading(self) -> None:
+        """
+        A report that it has not finished reading keeps nobody from starting.
+        """
+        self.tool.execute("BEGIN")
+        self.tool.execute(LEDGER_ID).fetchall()
+        self.successResultOf(self.database.transact(mark))
+        self.successResultOf(self.database.close())
+        self.database = self.opened()
+        self.successResultOf(self.database.transact(mark))
+        self.assertEqual(len(self.query()), 1)
+
+
+async def mark(tx: ITransaction) -> None:
+    """Write something."""
+    await tx.run("INSERT INTO backends (name) VALUES ('a') ON CONFLICT DO NOTHING")
