@@ -7,6 +7,7 @@ afterwards, or make a backend fail. One server serves a whole class.
 
 from __future__ import annotations
 
+import json
 import sqlite3
 import threading
 import time
@@ -33,16 +34,9 @@ from tests.integration.asking import PATIENCE, Answer, Caller, Hangup
 T = TypeVar("T")
 
 CONFIGURATION = """
-server:
-  listen_addr: "127.0.0.1:0"
-  domains: ["s3.example.net"]
-  read_timeout: 2s
-  read_header_timeout: 2s
-  idle_timeout: 60s
-  max_object_size: 100MB
-  %(settings)s
+server: %(settings)s
 database: {driver: sqlite, path: "%(folder)s/ledger.db"}
-write_path: {replay_limit: 256KB, quiet_period: 200ms}
+write_path: {replay_limit: 256KB, quiet_period: 50ms}
 backends: %(backends)s
 buckets:
   - name: photos
@@ -66,6 +60,15 @@ users:
   - {name: bob, credentials: [{access_key_id: bob, secret_access_key: bobsecret}], create_buckets: true}
 """
 
+# Nobody pulls the plug here, so that no test has to wait for a disk.
+IN_MEMORY = Path("/dev/shm")
+SETTINGS = {
+    "listen_addr": "127.0.0.1:0",
+    "domains": ["s3.example.net"],
+    "read_timeout": "2s",
+    "read_header_timeout": "2s",
+    "max_object_size": "100MB",
+}
 MEMORY = "[{name: a, type: memory, quota_bytes: 300MB}, {name: b, type: memory, quota_bytes: 300MB}]"
 DIRECTORIES = (
     '[{name: a, type: directory, path: "%(folder)s/a", quota_bytes: 300MB},'
@@ -78,11 +81,11 @@ class Server:
     """
     A serving orchestrator. `failures` are the log's tracebacks and errors.
 
-    `settings` is one more line of the section `server`. `memory_class` makes memory backends.
+    `settings` are more of the section `server`. `memory_class` makes memory backends.
     """
 
     backends: str = MEMORY
-    settings: str = ""
+    settings: dict[str, Any] = field(factory=dict)
     memory_class: type[MemoryBackend] = MemoryBackend
     folder: Path = field(init=False)
     failures: list[str] = field(init=False, factory=list)
@@ -92,14 +95,14 @@ class Server:
 
     def start(self) -> None:
         """Return once it serves."""
-        self.folder = Path(mkdtemp(prefix="s3o-"))
+        self.folder = Path(mkdtemp(prefix="s3o-", dir=IN_MEMORY if IN_MEMORY.is_dir() else None))
         for name in ("a", "b"):
             (self.folder / name).mkdir()
         backends = self.backends % {"folder": self.folder}
         text = CONFIGURATION % {
             "folder": self.folder,
             "backends": backends,
-            "settings": self.settings,
+            "settings": json.dumps(SETTINGS | self.settings),
         }
         globalLogPublisher.addObserver(self._observe)
         self._reactor = EPollReactor()
@@ -211,7 +214,7 @@ class ServerCase(SynchronousTestCase):
     """Tests against one server, which must not log a failure."""
 
     backends: ClassVar[str] = MEMORY
-    settings: ClassVar[str] = ""
+    settings: ClassVar[dict[str, Any]] = {}
     memory_class: ClassVar[type[MemoryBackend]] = MemoryBackend
     server: ClassVar[Server]
 

@@ -364,17 +364,13 @@ class RefusedRequestsTests(ServerCase):
                 # Another answer, not a document, is what comes next.
                 self.assertEqual(self.alice.ask("HEAD", "/photos", wire=wire).status, 200)
 
-    def test_silent_client(self) -> None:
-        """A head that never ends is answered, and its connection closed, after a while."""
-        with Wire(self.server.address) as wire:
-            wire.send(b"GET /photos HTTP/1.1\r\nHost:")
-            self.assertRefused(wire.answer(), 400, "RequestTimeout")
-            self.assertTrue(wire.is_closed())
-
-    def test_nothing_at_all(self) -> None:
-        """A client that says nothing is not answered; its connection is closed."""
-        with Wire(self.server.address) as wire:
-            self.assertRaises(Hangup, wire.answer)
+    def test_silent_clients(self) -> None:
+        """A head that never ends is refused after a while; who says nothing at all is left without a word."""
+        with Wire(self.server.address) as half, Wire(self.server.address) as nothing:
+            half.send(b"GET /photos HTTP/1.1\r\nHost:")
+            self.assertRefused(half.answer(), 400, "RequestTimeout")
+            self.assertTrue(half.is_closed())
+            self.assertRaises(Hangup, nothing.answer)
 
     def test_leading_line_break(self) -> None:
         """An empty line before a request is tolerated."""

@@ -458,6 +458,8 @@ class SpoiledTests(ServerCase):
 class CutOffTests(ServerCase):
     """Clients that leave in the middle."""
 
+    settings = {"read_timeout": "1s", "read_header_timeout": "1s"}
+
     def setUp(self) -> None:
         super().setUp()
         self.assertSucceeded(self.alice.ask("PUT", "/photos/a", b"kept"))
@@ -668,7 +670,7 @@ class AdmissionTests(ServerCase):
     """As many requests as there are slots."""
 
     memory_class = SlowBackend
-    settings = "max_concurrent_requests: 1"
+    settings = {"max_concurrent_requests": 1}
 
     def test_full(self) -> None:
         """One more than there are slots is told to slow down, without ado; health is not counted."""
