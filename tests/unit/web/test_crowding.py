@@ -66,6 +66,7 @@ class CrowdingTests(SynchronousTestCase):
         halves = [self.connect() for _ in range(3)]
         for half in halves:
             half.channel.dataReceived(b"GET /")
+            self.clock.advance(1)
         self.assertTrue(self.connect().is_open)
         self.assertEqual([half.is_open for half in halves], [False, True, True])
         self.assertEqual(halves[0].wire.value(), b"")
