@@ -34,8 +34,8 @@ LIFT_LIMIT = "DELETE FROM backend_guards WHERE backend = :backend"
 USAGE = """
     SELECT known.backend, coalesce(sum(c.live), 0), coalesce(sum(c.reserved), 0), coalesce(sum(c.orphan), 0),
            max(g.bytes_limit)
-      FROM (SELECT name AS backend FROM backends UNION SELECT backend FROM byte_counts) known
-      LEFT JOIN byte_counts c ON c.backend = known.backend
+      FROM (SELECT name AS backend FROM backends UNION SELECT backend FROM backend_counts) known
+      LEFT JOIN backend_counts c ON c.backend = known.backend
       LEFT JOIN backend_guards g ON g.backend = known.backend
      GROUP BY known.backend
 """

@@ -44,6 +44,20 @@ COUNT_FIRST = """
            held = byte_counts.held + excluded.held
 """
 
+COUNT_ALL = """
+    UPDATE backend_counts
+       SET live = live + :live, reserved = reserved + :reserved, orphan = orphan + :orphan
+     WHERE backend = :backend AND shard = 0
+"""
+COUNT_ALL_FIRST = """
+    INSERT INTO backend_counts (backend, shard, live, reserved, orphan)
+    VALUES (:backend, 0, :live, :reserved, :orphan)
+    ON CONFLICT (backend, shard) DO UPDATE
+       SET live = backend_counts.live + excluded.live,
+           reserved = backend_counts.reserved + excluded.reserved,
+           orphan = backend_counts.orphan + excluded.orphan
+"""
+
 
 class Kind(IntEnum):
     """What the bytes of a blob count as."""
@@ -81,8 +95,12 @@ class Tally:
 
     async def write(self, tx: ITransaction) -> None:
         """Write the changes in the order of names, as late as the transaction can."""
+        of_backends: dict[str, list[int]] = {}
         for (backend, bucket_id), change in sorted(self._changes.items()):
             live, reserved, orphan, objects, held = change
+            of_backend = of_backends.setdefault(backend, [0, 0, 0])
+            for kind in (Kind.LIVE, Kind.RESERVED, Kind.ORPHAN):
+                of_backend[kind] += change[kind]
             counts = {
                 "backend": backend,
                 "bucket_id": bucket_id,
@@ -98,6 +116,10 @@ class Tally:
             if released > 0:
                 await tx.run(GIVE_TO_BACKEND, backend=backend, size=released)
                 await tx.run(GIVE_TO_BUCKET, bucket_id=bucket_id, size=released)
+        for backend, (live, reserved, orphan) in of_backends.items():
+            counts = {"backend": backend, "live": live, "reserved": reserved, "orphan": orphan}
+            if not await tx.run(COUNT_ALL, **counts):
+                await tx.run(COUNT_ALL_FIRST, **counts)
 
 
 async def take(

@@ -128,6 +128,22 @@ RULES = (
     ),
     Rule(
         "L4",
+        "the totals of the backend differ from the sums over the rows",
+        f"""
+        SELECT known.backend AS subject
+          FROM (SELECT backend FROM blobs UNION SELECT backend FROM backend_counts) known
+          LEFT JOIN (SELECT backend, sum(live) AS live, sum(reserved) AS reserved, sum(orphan) AS orphan
+                       FROM ({_SUMS}) sums GROUP BY backend) s ON s.backend = known.backend
+          LEFT JOIN (SELECT backend, sum(live) AS live, sum(reserved) AS reserved, sum(orphan) AS orphan
+                       FROM backend_counts GROUP BY backend) c ON c.backend = known.backend
+         WHERE coalesce(s.live, 0) <> coalesce(c.live, 0)
+            OR coalesce(s.reserved, 0) <> coalesce(c.reserved, 0)
+            OR coalesce(s.orphan, 0) <> coalesce(c.orphan, 0)
+        """,
+        repairable=True,
+    ),
+    Rule(
+        "L4",
         "the guard of the backend differs from what is taken",
         f"""
         SELECT g.backend AS subject, g.taken || ' for ' || coalesce(s.taken, 0) AS detail
@@ -252,6 +268,11 @@ RECOUNT = (
     f"""
     INSERT INTO byte_counts (backend, bucket_id, shard, live, reserved, orphan, objects, held)
     SELECT backend, bucket_id, 0, live, reserved, orphan, objects, held FROM ({_SUMS}) sums
+    """,
+    "DELETE FROM backend_counts",
+    """
+    INSERT INTO backend_counts (backend, shard, live, reserved, orphan)
+    SELECT backend, 0, sum(live), sum(reserved), sum(orphan) FROM byte_counts GROUP BY backend
     """,
     """
     UPDATE backend_guards SET taken = (SELECT coalesce(sum(live + reserved + orphan), 0) FROM byte_counts c

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+
 from s3orchestrator.domain.records import Blob, BlobState, Usage
 from s3orchestrator.errors import InsufficientStorage, NoSuchBucket
 from tests.contracts.store_kit import QUIET, LedgerCase
@@ -237,6 +239,30 @@ class RoomContract(LedgerCase):
         await self.kit.buckets.delete(self.bucket)
         with self.assertRaises(NoSuchBucket):
             await self.kit.reserve(self.bucket)
+
+
+class UsageContract(LedgerCase):
+    """What is counted, however many buckets there are."""
+
+    clean_at_the_end = False  # the buckets are made up
+
+    async def test_many_buckets(self) -> None:
+        """
+        Placing an object does not look at what each of ten thousand buckets holds.
+        """
+        await self.kit.put(self.bucket)
+        before = await self.kit.usage()
+        await self.kit.execute(
+            """
+            WITH RECURSIVE n(i) AS (SELECT 1000 UNION ALL SELECT i + 1 FROM n WHERE i < 11000)
+            INSERT INTO byte_counts SELECT 'a', i, 0, 0, 0, 0, 0, 0 FROM n
+            """
+        )
+        begin = time.process_time()
+        for _ in range(100):
+            await self.kit.blobs.usage()
+        self.assertLess(time.process_time() - begin, 0.05)
+        self.assertEqual(await self.kit.usage(), before)
 
 
 class LifeContract(LedgerCase):

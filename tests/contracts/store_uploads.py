@@ -549,6 +549,7 @@ class CompleteContract(LedgerCase):
         )
         await self.kit.execute("UPDATE blobs SET size = 52428800000")
         await self.kit.execute("UPDATE byte_counts SET reserved = 52428800000")
+        await self.kit.execute("UPDATE backend_counts SET reserved = 52428800000")
         listed = [(number, f"e{number}", None) for number in range(1, 10001)]
         completion = await self.begin(upload, listed)
         self.assertEqual((len(completion.parts), completion.size), (10000, 52428800000))

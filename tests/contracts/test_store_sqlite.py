@@ -6,7 +6,7 @@ from twisted.trial.unittest import TestCase
 
 from s3orchestrator.store.operations import ILedger
 from s3orchestrator.store.sqlite import IN_MEMORY, SqliteDatabase
-from tests.contracts.store_blobs import LifeContract, NamesContract, RoomContract
+from tests.contracts.store_blobs import LifeContract, NamesContract, RoomContract, UsageContract
 from tests.contracts.store_kit import LedgerCase, TimedReactor
 from tests.contracts.store_races import RacesContract
 from tests.contracts.store_uploads import (
@@ -61,6 +61,14 @@ class InlineLife(Inline, LifeContract, TestCase):
 
 class ThreadedLife(Threaded, LifeContract, TestCase):
     """Life with the thread."""
+
+
+class InlineUsage(Inline, UsageContract, TestCase):
+    """Usage inline."""
+
+
+class ThreadedUsage(Threaded, UsageContract, TestCase):
+    """Usage with the thread."""
 
 
 class InlineCommit(Inline, CommitContract, TestCase):

@@ -22,6 +22,7 @@ BROKEN = {
     "UPDATE blobs SET state = 'lost' WHERE key = 'dead'": [
         "in a state nobody knows",
         "the counters",
+        "the totals",
         "guard of the backend",
         "guard of the bucket",
     ],
@@ -37,12 +38,15 @@ BROKEN = {
     ],
     "UPDATE blobs SET size = 11 WHERE key = 'live'": [
         "the counters",
+        "the totals",
         "guard of the backend",
         "guard of the bucket",
     ],
     "UPDATE byte_counts SET live = live + 1": ["the counters"],
     "UPDATE byte_counts SET held = held + 1": ["the counters"],
     "DELETE FROM byte_counts": ["the counters"],
+    "UPDATE backend_counts SET orphan = orphan + 1": ["the totals"],
+    "DELETE FROM backend_counts": ["the totals"],
     "UPDATE backend_guards SET taken = 0": ["guard of the backend"],
     "UPDATE bucket_guards SET taken = taken + 1": ["guard of the bucket"],
     "UPDATE versions SET is_latest = FALSE": ["not exactly one latest"],
@@ -131,12 +135,13 @@ class FsckTests(SynchronousTestCase):
         Counters and guards are computed anew; nothing else is touched.
         """
         self.execute("UPDATE byte_counts SET live = 5, orphan = 0, objects = 7")
+        self.execute("UPDATE backend_counts SET live = 5")
         self.execute("UPDATE backend_guards SET taken = 1")
         self.execute("UPDATE bucket_guards SET taken = 1")
         self.execute("UPDATE blobs SET suspect = TRUE WHERE key = 'live'")
         findings = self.findings()
-        self.assertEqual([finding.repairable for finding in findings], [False, True, True, True])
-        self.assertEqual(self.successResultOf(repair(self.ledger, findings)), 3)
+        self.assertEqual([finding.repairable for finding in findings], [False, True, True, True, True])
+        self.assertEqual(self.successResultOf(repair(self.ledger, findings)), 4)
         (left,) = self.findings()
         self.assertEqual((left.rule, left.subject), ("L3", "photos/live"))
 

@@ -15,7 +15,10 @@ from s3orchestrator.interfaces import ITransaction
 from s3orchestrator.store.migrate import Migration, level, migrate, migrations
 from s3orchestrator.store.sqlite import SqliteDatabase
 
-SECOND = Migration(2, "second", 1, ("CREATE TABLE second (id integer)", "INSERT INTO second VALUES (7)"))
+LEVEL = level()
+SECOND = Migration(
+    LEVEL + 1, "second", LEVEL, ("CREATE TABLE second (id integer)", "INSERT INTO second VALUES (7)")
+)
 
 
 class MigrateTests(SynchronousTestCase):
@@ -51,7 +54,8 @@ class MigrateTests(SynchronousTestCase):
         first = self.database.ledger_id
         self.database = self.reopen()
         self.assertEqual(self.database.ledger_id, first)
-        self.assertEqual(self.rows("SELECT version FROM schema_versions"), [(1,)])
+        applied = self.rows("SELECT version FROM schema_versions")
+        self.assertEqual(applied, [(step.version,) for step in migrations()])
 
     def test_missing_steps(self) -> None:
         """
@@ -68,7 +72,7 @@ class MigrateTests(SynchronousTestCase):
         broken = evolve(SECOND, statements=(*SECOND.statements, "INSERT INTO nowhere VALUES (1)"))
         self.failureResultOf(self.applying(broken), StoreUnavailable)
         self.assertEqual(self.rows("SELECT name FROM sqlite_master WHERE name = 'second'"), [])
-        self.assertEqual(self.rows("SELECT max(version) FROM schema_versions"), [(1,)])
+        self.assertEqual(self.rows("SELECT max(version) FROM schema_versions"), [(LEVEL,)])
 
     def test_newer_and_compatible(self) -> None:
         """
@@ -81,12 +85,14 @@ class MigrateTests(SynchronousTestCase):
         """
         A schema that older code would damage is refused, and left alone.
         """
-        self.apply(evolve(SECOND, compatible_with=2))
+        self.apply(evolve(SECOND, compatible_with=SECOND.version))
         self.successResultOf(self.database.close())
         refused = self.assertRaises(LedgerTooNew, SqliteDatabase(self.path, Clock(), threaded=False).open)
-        self.assertIn("schema level 2", str(refused))
+        self.assertIn(f"schema level {SECOND.version}", str(refused))
         with sqlite3.connect(self.path) as connection:
-            self.assertEqual(connection.execute("SELECT count(*) FROM schema_versions").fetchone(), (2,))
+            self.assertEqual(
+                connection.execute("SELECT max(version) FROM schema_versions").fetchone(), (SECOND.version,)
+            )
 
     def test_numbered_without_gaps(self) -> None:
         """
