@@ -1,92 +1,81 @@
-"""Probing leaves little behind, however often it fails."""
+"""Finding out about backends that were away."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
-from attrs import define
-from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
-from s3orchestrator.backends.faults import Fault
-from s3orchestrator.backends.memory import MemoryBackend
-from s3orchestrator.backends.s3_probe import find_traits
+from s3orchestrator.errors import BackendRefused, BackendUnavailable
 from s3orchestrator.interfaces import Traits
 from s3orchestrator.services.prober import Prober
-from s3orchestrator.testing.harness import QUIET_PERIOD, Harness
+from s3orchestrator.testing.harness import QUIET_PERIOD
+from tests.unit.objects.world import SMALL, WatchedBackend, World
 
 
-@define(eq=False)
-class Unknown(MemoryBackend):
-    """A backend of which nothing is known before it is probed, as of an S3 service."""
+class NewBackend(WatchedBackend):
+    """One of whose traits nothing is known; `failure` is how it answers to being probed."""
+
+    failure: Exception | None = None
+    probed: int = 0
 
     async def probe(self, scratch: Sequence[str]) -> Traits:
-        self.traits = Traits(exclusive=frozenset({"put", "copy", "complete"}))
-        try:
-            simple, odd = scratch
-            self.traits = await find_traits(self, simple, odd)
-        except BaseException:
-            self.traits = None
-            raise
+        self.probed += 1
+        if self.failure is not None:
+            raise self.failure
+        for name in scratch:
+            self.objects[name] = self.objects["something"]
+        self.traits = Traits(frozenset({"put"}))
         return self.traits
-
-
-def unknown(name: str, clock: Clock) -> MemoryBackend:
-    return Unknown(name, clock, None)
 
 
 class ProberTests(SynchronousTestCase):
     def setUp(self) -> None:
-        self.h = Harness(backends=("a",), make_backend=unknown)
-        self.backend = self.h.backend("a")
-        core = self.h.core
-        self.prober = Prober(core.backends, core.ledger.blobs, core.cleaner, self.h.clock)
+        self.w = World(backends=("a",))
+        self.w.run(self.w.putting("k", SMALL))
+        self.a = NewBackend("a", self.w.clock, None)
+        self.a.objects["something"] = self.w.backend("a").objects["photos/k"]
+        self.a.objects["photos/k"] = self.a.objects["something"]
+        self.w._by_name["a"] = self.a
+        self.w.restart()
+        self.prober = Prober(
+            self.w.core.backends, self.w.core.ledger.blobs, self.w.core.cleaner, self.w.clock
+        )
 
-    def held(self) -> int:
-        return len(self.h.run(self.h.core.ledger.blobs.names("a")))
+    def probe(self) -> None:
+        self.w.run(self.prober.run_once())
 
-    def probe(self, times: int = 1) -> None:
-        for _ in range(times):
-            self.h.run(self.prober.run_once())
-            self.h.advance(601)
-
-    def assertNothingLeft(self) -> None:
-        for _ in range(3):
-            self.h.advance(QUIET_PERIOD + 1)
-        self.assertEqual((self.held(), self.backend.objects), (0, {}))
-        self.assertEqual(self.h.run(self.backend.list_uploads()), [])
-
-    def test_unreachable(self) -> None:
-        """
-        A backend that is away for long is probed with the same two names again and again.
-        """
-        self.backend.down()
-        self.probe(20)
-        self.assertEqual(self.held(), 2)
-        self.backend.faults.clear()
+    def test_known_from_then_on(self) -> None:
+        """Once; what it left is removed."""
         self.probe()
-        self.assertEqual(self.backend.traits, Traits(frozenset({"put", "copy", "complete"})))
-        self.assertNothingLeft()
+        self.probe()
+        self.assertEqual(self.a.probed, 1)
+        self.assertEqual(sorted(self.a.objects), ["photos/k", "something"])
+        self.w.run(self.w.putting("l", SMALL))
+        self.assertIn("photos/l", self.a.objects)
 
-    def test_broken_off(self) -> None:
-        """
-        Wherever a probe breaks off, the next one finds out the same, and nothing is left of either.
-        """
-        for verb in ("put", "copy", "create_upload", "put_part", "complete_upload", "head", "list_objects"):
-            for fault in (Fault.LOST_ANSWER, Fault.FAILED):
-                with self.subTest(verb=verb, fault=fault):
-                    self.setUp()
-                    self.backend.faults.next(verb, fault)
-                    self.probe(2)
-                    self.assertEqual(self.backend.traits, Traits(frozenset({"put", "copy", "complete"})))
-                    self.assertNothingLeft()
+    def test_away(self) -> None:
+        """Until it is known it gets names of our own making; it is asked again, less and less often."""
+        self.a.failure = BackendUnavailable("away")
+        self.probe()
+        self.w.run(self.w.putting("l", SMALL))
+        self.assertNotIn("photos/l", self.a.objects)
+        for _ in range(24 * 60):
+            self.w.clock.advance(60)
+            self.probe()
+        self.assertLess(self.a.probed, 160)
+        self.a.failure = None
+        self.w.clock.advance(600)
+        self.probe()
+        self.assertIsNotNone(self.a.traits)
+        self.w.advance(QUIET_PERIOD + 1)
+        self.w.advance(QUIET_PERIOD + 1)
+        self.assertEqual(len(self.w.run(self.w.core.ledger.blobs.names("a"))), 2)
+        self.assertEqual([finding.subject for finding in self.w.findings()], ["a: something"])
 
-    def test_late(self) -> None:
-        """
-        What arrives of a failed attempt after everything has been cleaned up is found, and goes.
-        """
-        self.backend.faults.next("put", Fault.LATE)
-        self.probe(2)
-        self.h.settle()
-        self.backend.catch_up()
-        self.assertNothingLeft()
+    def test_refuses(self) -> None:
+        """A backend that refuses to be tried out is no reason not to start."""
+        self.a.failure = BackendRefused("forbidden", status=403, code="AccessDenied")
+        self.probe()
+        self.w.run(self.w.putting("l", SMALL))
+        self.assertEqual(self.w.get("l"), SMALL)

@@ -1,111 +1,152 @@
-"""What a sweep does about backends that are away, clocks that differ, and services without versions."""
+"""What time brings: things that are due again, rests that end, uploads that went stale."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
-from attrs import define, field
 from twisted.trial.unittest import SynchronousTestCase
 
 from s3orchestrator.backends.faults import Fault
-from s3orchestrator.backends.memory import MemoryBackend
-from s3orchestrator.errors import BackendRefused, BackendUnavailable, InsufficientStorage
-from s3orchestrator.protocol.metadata import ObjectMetadata
-from s3orchestrator.testing.harness import QUIET_PERIOD, Harness
+from s3orchestrator.concurrency import start
+from s3orchestrator.domain.records import Blob
+from s3orchestrator.errors import BackendUnavailable, StoreUnavailable
+from s3orchestrator.testing.harness import QUIET_PERIOD
+from tests.unit.objects.world import LARGE, SMALL, STALE, World, small_parts
 
 
-@define(eq=False)
-class SlowClock(MemoryBackend):
-    """A backend whose clock is some minutes behind."""
+class SweeperTests(SynchronousTestCase):
+    def setUp(self) -> None:
+        small_parts(self.patch)
+        self.w = World(quotas={"a": 20_000})
+        self.a = self.w.backend("a")
 
-    def _now_ms(self) -> int:
-        return super()._now_ms() - 10 * 60_000
+    def tearDown(self) -> None:
+        self.w.quiesce()
+        self.assertEqual(self.w.problems(), [])
 
+    def rows(self, backend: str = "a") -> list[Blob]:
+        return list(self.w.run(self.w.core.ledger.blobs.names(backend)))
 
-@define(eq=False)
-class WithoutVersions(MemoryBackend):
-    """A service that does not know what versions are, or will not tell."""
+    def orphans(self) -> int:
+        return self.w.run(self.w.core.ledger.blobs.usage())[0].orphan
 
-    status: int = field(default=501, init=False)
+    def fail_transactions(self) -> None:
+        self.w.points.transacting = lambda number: StoreUnavailable
 
-    async def list_versions(self, name: str) -> Sequence[tuple[str, bool]]:
-        raise BackendRefused("not implemented", status=self.status)
+    def test_clear_names_are_forgotten_without_a_call(self) -> None:
+        """Plain names rest, others do not; and when they have, nobody is asked."""
+        self.w.run(self.w.putting("k", SMALL))
+        self.w.run(self.w.putting("k", LARGE))
+        self.w.delete("k")
+        self.assertEqual([row.name for row in self.rows()], ["photos/k"])
+        self.a.calls.clear()
+        self.w.advance(QUIET_PERIOD + 1)
+        self.assertEqual((self.rows(), self.a.calls), ([], []))
 
+    def test_unclear_name_is_looked_at(self) -> None:
+        """A write that came after all is removed, and the name rests once more."""
+        self.a.faults.next("put", Fault.LATE)
+        self.w.run(self.w.putting("k", SMALL))
+        self.a.catch_up()
+        self.w.advance(QUIET_PERIOD + 1)
+        self.assertEqual(self.w.stored()["a"], {})
+        self.assertEqual((len(self.rows()), self.orphans()), (1, len(SMALL)))
+        self.w.advance(QUIET_PERIOD + 1)
+        self.assertEqual((self.rows(), self.orphans()), ([], 0))
 
-class RestsTests(SynchronousTestCase):
-    def leave_unclear(self, h: Harness, key: str, size: int = 5) -> None:
-        """Let a PUT fail on all backends without anybody knowing what became of it."""
-        for name in h.backends:
-            h.backend(name).faults.next("put", Fault.TRUNCATED)
-        h.expect(
-            BackendUnavailable,
-            h.core.objects.writing.put(h.bucket, key, h.incoming(b"x" * size), ObjectMetadata(), None),
-        )
-        h.clock.advance(20)
+    def test_stranger_under_an_unclear_name(self) -> None:
+        """What is not ours stays, and our row goes."""
+        self.a.faults.next("put", Fault.LATE)
+        self.w.run(self.w.putting("k", SMALL))
+        self.a.catch_up()
+        self.w.clock.advance(11)
+        self.w.run(self.w.putting("other", LARGE))
+        stranger = self.a.objects["photos/k"] = self.a.objects["photos/other"]
+        self.w.advance(QUIET_PERIOD + 1)
+        self.assertEqual([row.name for row in self.rows()], ["photos/other"])
+        self.assertIs(self.a.objects["photos/k"], stranger)
+        del self.a.objects["photos/k"]
 
-    def held(self, h: Harness, backend: str) -> int:
-        return len(h.run(h.core.ledger.blobs.names(backend)))
+    def test_no_clear_answer(self) -> None:
+        """A name that cannot be looked at rests on, whatever else is due."""
+        self.a.faults.next("put", Fault.FAILED)
+        self.w.run(self.w.putting("k", SMALL))
+        self.w.backend("b").faults.next("delete", Fault.REFUSED)
+        self.w.delete("k")
+        self.a.down()
+        self.w.advance(QUIET_PERIOD + 1)
+        self.assertEqual(len(self.rows()), 1)
+        self.assertEqual(self.w.stored()["b"], {})
+        self.a.faults.clear()
+        self.w.advance(QUIET_PERIOD + 1)
+        self.assertEqual(self.rows(), [])
 
-    def test_backend_stalls(self) -> None:
-        """
-        A backend that does not answer keeps neither the others' names resting nor the sweep waiting.
-        """
-        h = Harness()
-        for number in range(9):
-            self.leave_unclear(h, f"k{number}")
-        h.backend("a").faults.always(Fault.STALLED, "head")
-        h.advance(QUIET_PERIOD)
-        self.assertEqual((self.held(h, "a"), self.held(h, "b")), (9, 0))
-        h.advance(60)
+    def test_silent_backend_keeps_nobody_waiting(self) -> None:
+        """While one name waits for its answer others are looked at."""
+        for number in range(3):
+            self.a.faults.next("put", Fault.FAILED)
+            self.w.run(self.w.putting(f"k{number}", SMALL))
+            self.w.clock.advance(11)
+        self.a.faults.next("head", Fault.STALLED)
+        self.w.clock.advance(QUIET_PERIOD + 1)
+        running = start(self.w.sweeper.run_once())
+        self.w.settle()
+        self.assertEqual(len(self.rows()), 1)
+        self.w.clock.advance(31)
+        self.w.settle()
+        self.successResultOf(running)
 
-    def test_backend_down(self) -> None:
-        """
-        One that is away is not asked for each of its names.
-        """
-        h = Harness(backends=("a",))
-        for number in range(20):
-            self.leave_unclear(h, f"k{number}")
-        h.backend("a").down()
-        h.backend("a").calls.clear()
-        h.advance(QUIET_PERIOD)
-        self.assertLess(len(h.backend("a").calls), 5)
-        h.backend("a").faults.clear()
-        h.advance(QUIET_PERIOD)
-        self.assertEqual(self.held(h, "a"), 0)
+    def test_what_the_ledger_could_not_be_told(self) -> None:
+        """With the next sweep it is told, whatever it was."""
+        self.w.run(self.w.putting("k", SMALL))
+        upload, _ = self.w.uploaded("u", SMALL)
+        first = self.w.points.transactions
+        # The reservation succeeds; everything after it fails.
+        self.w.points.transacting = lambda number: StoreUnavailable if number > first else None
+        self.w.expect(StoreUnavailable, self.w.putting("l", SMALL))
+        self.assertIn("photos/l", self.w.stored()["a"])
+        self.w.points.transacting = None
+        self.a.faults.next("put_part", Fault.REFUSED)
+        first = self.w.points.transactions
+        self.w.points.transacting = lambda number: StoreUnavailable if number > first else None
+        self.w.expect(BackendUnavailable, self.w.part(upload, 2, LARGE))
+        self.w.points.transacting = None
+        self.w.advance(1)
+        self.w.settle()
+        self.assertNotIn("photos/l", self.w.stored()["a"])
+        self.assertEqual(self.w.run(self.w.core.ledger.blobs.usage())[0].taken, 2 * len(SMALL))
 
-    def test_clock_behind(self) -> None:
-        """
-        An upload under a name that nobody else can have had is ours, whatever the backend's clock says.
-        """
-        h = Harness(backends=("a",), make_backend=SlowClock)
-        h.put("k", b"there")  # so that the upload gets a unique name
-        h.backend("a").faults.next("create_upload", Fault.LOST_ANSWER)
-        creating = h.core.objects.multipart.create(h.bucket, "k", ObjectMetadata(), owner="o")
-        h.expect(BackendUnavailable, creating)
-        for _ in range(3):
-            h.advance(QUIET_PERIOD + 1)
-        self.assertEqual(h.run(h.backend("a").list_uploads()), [])
+    def test_ledger_away_during_a_sweep(self) -> None:
+        """A sweep that cannot ask gives up; the next one does everything."""
+        self.w.run(self.w.putting("k", SMALL))
+        self.w.delete("k")
+        self.w.clock.advance(QUIET_PERIOD + 1)
+        self.fail_transactions()
+        self.w.expect(StoreUnavailable, self.w.sweeper.run_once())
+        self.w.points.transacting = None
+        self.w.advance(1)
+        self.assertEqual(self.rows(), [])
 
-    def test_no_versions(self) -> None:
-        """
-        A service that cannot list versions is taken to keep none: unclear names do not rest for ever.
-        """
-        for status in (501, 403, 400):
-            h = Harness(backends=("a",), quotas={"a": 1000}, make_backend=WithoutVersions)
-            h.backend("a").status = status  # type: ignore[attr-defined]
-            h.put("k", b"first")
-            self.leave_unclear(h, "k", 900)
-            h.expect(InsufficientStorage, h.core.ledger.blobs.reserve(h.bucket, "l", 500, ["a"]))
-            h.advance(QUIET_PERIOD + 1)
-            h.run(h.core.ledger.blobs.reserve(h.bucket, "l", 500, ["a"]))
+    def test_more_than_a_batch(self) -> None:
+        """However many are due, they are done."""
+        for number in range(230):
+            self.w.run(self.w.putting(f"k{number:03}", b""))
+        self.a.down()
+        for number in range(230):
+            self.w.delete(f"k{number:03}")
+        self.a.faults.clear()
+        self.w.advance(61)
+        self.w.settle()
+        self.assertEqual(self.w.stored()["a"], {})
+        self.w.advance(QUIET_PERIOD + 1)
+        self.assertEqual(self.rows(), [])
 
-    def test_clearly_no(self) -> None:
-        """
-        Any other refusal is no answer to the question what is there.
-        """
-        h = Harness(backends=("a",), make_backend=WithoutVersions)
-        h.backend("a").status = 404  # type: ignore[attr-defined]
-        h.put("k", b"first")
-        self.leave_unclear(h, "k")
-        h.advance(QUIET_PERIOD + 1)
-        self.assertEqual(self.held(h, "a"), 2)
+    def test_stale_uploads(self) -> None:
+        """Many at once, and only those nobody has touched for a day."""
+        old = [self.w.uploaded(f"u{number}", SMALL)[0] for number in range(120)]
+        self.w.clock.advance(STALE - 10)
+        fresh, _ = self.w.uploaded("fresh", SMALL)
+        self.w.advance(11)
+        self.w.settle()
+        still = {upload.upload_id for upload in self.w.run(self.a.list_uploads())}
+        self.assertEqual(still, {fresh.backend_upload})
+        self.assertEqual(len(old), 120)
+        self.assertEqual(self.w.run(self.w.core.ledger.blobs.usage())[0].taken, len(SMALL))

@@ -1,0 +1,110 @@
+"""Buckets: who made them, and whether they may go."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from twisted.trial.unittest import SynchronousTestCase
+
+from s3orchestrator.errors import (
+    BucketExists,
+    BucketNotEmpty,
+    NoSuchBucket,
+    StoreUnavailable,
+    TransactionUnclear,
+)
+from s3orchestrator.protocol.metadata import ObjectMetadata
+from tests.unit.objects.world import SMALL, World
+
+
+class CatalogTests(SynchronousTestCase):
+    def setUp(self) -> None:
+        self.w = World()
+        self.catalog = self.w.core.objects.catalog
+
+    def tearDown(self) -> None:
+        self.w.quiesce()
+        self.assertEqual(self.w.problems(), [])
+
+    def names(self) -> list[str]:
+        return [bucket.name for bucket in self.catalog.all()]
+
+    def fail(self, failure: Any) -> None:  # type: ignore[override]
+        """Let the next transaction fail."""
+        number = self.w.points.transactions
+        self.w.points.transacting = lambda begun: failure if begun == number else None
+
+    def test_made_and_removed(self) -> None:
+        """What users make is served at once, also by the next process; what they remove is not."""
+        self.w.run(self.catalog.create("docs", "alice"))
+        self.assertEqual(self.names(), ["docs", "photos"])
+        self.w.restart()
+        self.catalog = self.w.core.objects.catalog
+        self.assertEqual(self.names(), ["docs", "photos"])
+        bucket = self.catalog.get("docs")
+        self.assertEqual(bucket.owner, "alice")
+        self.w.run(self.catalog.delete(bucket))
+        self.assertEqual(self.names(), ["photos"])
+        self.assertIsNone(self.catalog.find("docs"))
+        with self.assertRaises(NoSuchBucket):
+            self.catalog.get("docs")
+
+    def test_taken(self) -> None:
+        """A name is somebody's, and whoever asks hears whether it is theirs."""
+        self.w.run(self.catalog.create("docs", "alice"))
+        for name, owner, owned in (("docs", "alice", True), ("docs", "bob", False), ("photos", "bob", False)):
+            error = self.w.expect(BucketExists, self.catalog.create(name, owner))
+            assert isinstance(error, BucketExists)
+            self.assertEqual(error.owned, owned)
+
+    def test_not_in_the_file_any_more(self) -> None:
+        """A bucket taken out of the file is not served, and its name stays taken."""
+        self.w.run(self.w.putting("k", SMALL))
+        self.w.run(self.catalog.load([]))
+        self.assertEqual(self.names(), [])
+        error = self.w.expect(BucketExists, self.catalog.create("photos", "alice"))
+        assert isinstance(error, BucketExists)
+        self.assertFalse(error.owned)
+        self.assertEqual(self.names(), [])
+        self.w.run(self.catalog.load(["photos"]))
+        self.assertEqual(self.w.get("k", self.catalog.get("photos")), SMALL)
+
+    def test_not_empty(self) -> None:
+        """A bucket with an object stays; uploads that were not finished do not keep it."""
+        bucket = self.w.run(self.catalog.create("docs", "alice"))
+        self.w.run(self.w.putting("k", SMALL, bucket))
+        self.w.expect(BucketNotEmpty, self.catalog.delete(bucket))
+        self.w.run(self.w.core.objects.deleting.delete(bucket, "k"))
+        multipart = self.w.core.objects.multipart
+        self.w.run(multipart.create(bucket, "u", ObjectMetadata(), owner="alice"))
+        self.w.run(self.catalog.delete(bucket))
+        self.w.settle()
+        self.assertEqual(self.w.run(self.w.backend("a").list_uploads()), [])
+
+    def test_made_anew(self) -> None:
+        """A bucket of the same name is another one: a write to the old one does not get there."""
+        old = self.w.run(self.catalog.create("docs", "alice"))
+        self.w.run(self.catalog.delete(old))
+        new = self.w.run(self.catalog.create("docs", "bob"))
+        self.w.expect(NoSuchBucket, self.w.putting("k", SMALL, old))
+        self.w.run(self.w.putting("k", SMALL, new))
+        self.assertEqual(self.w.contents(new), {"k": SMALL})
+        self.w.expect(NoSuchBucket, self.catalog.delete(old))
+        self.assertEqual(self.catalog.find("docs"), new)
+
+    def test_create_without_an_answer(self) -> None:
+        """One that has happened all the same is served when its owner tries again."""
+        self.fail((TransactionUnclear,))
+        self.w.expect(StoreUnavailable, self.catalog.create("docs", "alice"))
+        error = self.w.expect(BucketExists, self.catalog.create("docs", "alice"))
+        assert isinstance(error, BucketExists)
+        self.assertTrue(error.owned)
+        self.assertEqual(self.names(), ["docs", "photos"])
+
+    def test_delete_without_an_answer(self) -> None:
+        """One that has happened all the same is gone for whoever tries again."""
+        bucket = self.w.run(self.catalog.create("docs", "alice"))
+        self.fail((TransactionUnclear,))
+        self.w.expect(StoreUnavailable, self.catalog.delete(bucket))
+        self.w.expect(NoSuchBucket, self.catalog.delete(bucket))
+        self.assertEqual(self.names(), ["photos"])
