@@ -320,10 +320,11 @@ class StreamingChannel(Protocol):
     def _refuse(self, error: S3Error) -> None:
         """Answer a head that is no request, and hear nothing more from this client."""
         identity = new_request_id()
-        document = error_document(error, request_id=identity)
+        document = error_document(error, request_id=identity, host_id=identity)
         fields = (
-            b"Content-Type: application/xml\r\nx-amz-request-id: %b\r\nContent-Length: %d\r\n"
-            b"Connection: close\r\n\r\n" % (identity.encode(), len(document))
+            b"Content-Type: application/xml\r\nx-amz-request-id: %b\r\nx-amz-id-2: %b\r\n"
+            b"Content-Length: %d\r\nConnection: close\r\n\r\n"
+            % (identity.encode(), identity.encode(), len(document))
         )
         self.transport.write(self.site.status_line(error.status) + fields + document)
         self._close(is_sending=True)
