@@ -8,7 +8,7 @@ from typing import Protocol
 from attrs import frozen
 
 from s3orchestrator.protocol.checksums import Checksum
-from s3orchestrator.protocol.encoding import encode_key, xml_time
+from s3orchestrator.protocol.encoding import xml_time
 from s3orchestrator.protocol.errors import S3Error
 from s3orchestrator.protocol.listqueries import AttributesQuery
 from s3orchestrator.protocol.xml import DECLARATION, NAMESPACE, escape
@@ -150,13 +150,12 @@ def upload_created(bucket: str, key: str, upload_id: str) -> bytes:
 
 
 def upload_completed(
-    bucket: str, key: str, etag: str, *, endpoint: str, checksum: Checksum | None = None
+    bucket: str, key: str, etag: str, *, location: str, checksum: Checksum | None = None
 ) -> bytes:
-    """Answer CompleteMultipartUpload; `endpoint` is scheme and host as the client wrote them."""
-    place = f"{endpoint}/{encode_key(bucket)}/{encode_key(key)}"
+    """Answer CompleteMultipartUpload; `location` is the object's URL, in the style the client uses."""
     return document(
         "CompleteMultipartUploadResult",
-        f"<Location>{escape(place)}</Location><Bucket>{escape(bucket)}</Bucket><Key>{escape(key)}</Key>"
+        f"<Location>{escape(location)}</Location><Bucket>{escape(bucket)}</Bucket><Key>{escape(key)}</Key>"
         f"<ETag>&quot;{escape(etag)}&quot;</ETag>{checksum_elements(checksum)}",
     )
 

@@ -10,6 +10,7 @@ from s3orchestrator.objects.parts import PartPlace, PartSource
 from s3orchestrator.protocol import checksums, documents, listdocuments
 from s3orchestrator.protocol.addressing import parse_part_number
 from s3orchestrator.protocol.call import Call
+from s3orchestrator.protocol.canonical import canonical_path
 from s3orchestrator.protocol.conditions import ReadCondition, WriteCondition
 from s3orchestrator.protocol.copysource import CopySource, parse_copy_range
 from s3orchestrator.protocol.errors import S3Error
@@ -20,7 +21,7 @@ from s3orchestrator.protocol.requestdocuments import CompleteReader
 from s3orchestrator.web.s3.access import AccessControl
 from s3orchestrator.web.s3.response import Response, xml
 from s3orchestrator.web.s3.task import Task
-from s3orchestrator.web.s3.uploading import incoming, read_document
+from s3orchestrator.web.s3.uploading import incoming, read_document, refuse_body
 
 
 @define(eq=False)
@@ -56,6 +57,7 @@ class MultipartOperations:
 
     async def upload_part_copy(self, task: Task) -> Response:
         call = task.call
+        refuse_body(call)
         place = _place(task)
         source = CopySource.of(call)
         bucket = self._access.reach(task.identity, source.bucket)
@@ -89,7 +91,7 @@ class MultipartOperations:
             task.bucket.name,
             task.key,
             version.etag,
-            endpoint=f"{scheme}://{call.header(b'host') or ''}",
+            location=f"{scheme}://{call.header(b'host') or ''}{canonical_path(call.path).decode()}",
             checksum=version.checksum,
         )
         return xml(document)

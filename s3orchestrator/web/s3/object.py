@@ -23,7 +23,7 @@ from s3orchestrator.protocol.ranges import ByteRange, parse_range
 from s3orchestrator.web.s3.access import AccessControl
 from s3orchestrator.web.s3.response import Response, xml
 from s3orchestrator.web.s3.task import Task
-from s3orchestrator.web.s3.uploading import incoming
+from s3orchestrator.web.s3.uploading import incoming, refuse_body
 
 _SHOWN_UNCHANGED = ("Cache-Control", "Expires")  # RFC 9110 section 15.4.5: what a cache keeps
 
@@ -97,6 +97,7 @@ class ObjectOperations:
 
     async def copy_object(self, task: Task) -> Response:
         call = task.call
+        refuse_body(call)
         source = CopySource.of(call)
         check_tagging_directive(call)
         replace = replaces_metadata(call)

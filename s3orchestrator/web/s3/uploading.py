@@ -33,6 +33,16 @@ def incoming(task: Task, max_object_size: int) -> Incoming:
     return Incoming(call.body, payload, payload.algorithm)
 
 
+def refuse_body(call: Call) -> None:
+    """
+    Refuse a body where none belongs, lest somebody who meant to upload it takes the success for that.
+
+    :raises S3Error: `UnexpectedContent`.
+    """
+    if call.body.length:
+        raise S3Error("UnexpectedContent")
+
+
 def payload_of(task: Task) -> Payload:
     """Return what the headers say of the body."""
     call = task.call

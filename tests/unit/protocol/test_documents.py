@@ -165,7 +165,7 @@ class AnswerTests(SynchronousTestCase):
             outline(parse(documents.upload_created("b", "k\r", "u"), "InitiateMultipartUploadResult")),
             [("Bucket", "b"), ("Key", "k\r"), ("UploadId", "u")],
         )
-        done = documents.upload_completed("b", "a b/é", "e-2", endpoint="http://h:9000")
+        done = documents.upload_completed("b", "a b/é", "e-2", location="http://h:9000/b/a%20b/%C3%A9")
         self.assertEqual(
             outline(parse(done, "CompleteMultipartUploadResult")),
             [
