@@ -256,6 +256,8 @@ class ServerCase(SynchronousTestCase):
         self.assertTrue(answer.detail("Message"))
         self.assertEqual(answer.detail("RequestId"), answer.header("x-amz-request-id"))
         self.assertRegex(answer.header("x-amz-request-id") or "", r"^[0-9A-Fa-f]{16,64}$")
+        self.assertTrue(answer.detail("HostId"))
+        self.assertEqual(answer.detail("HostId"), answer.header("x-amz-id-2"))
 
     def assertSucceeded(self, answer: Answer, status: int = 200) -> Answer:
         """The answer is no error."""

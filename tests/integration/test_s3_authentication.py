@@ -383,6 +383,10 @@ class GoodSignatureTests(ServerCase):
         listed = self._ask("GET", self.alice.presigned("GET", "/photos?list-type=2&prefix=p"))
         self.assertEqual(listed.texts("Contents/Key"), ["p"])
         self.assertSucceeded(self._ask("DELETE", self.alice.presigned("DELETE", "/photos/p")), 204)
+        upload = self._ask("POST", self.alice.presigned("POST", "/photos/up?uploads")).text("UploadId")
+        for target in (f"/photos/up?partNumber=1&uploadId={upload}", f"/photos/up?uploadId={upload}"):
+            method = "PUT" if "partNumber" in target else "DELETE"
+            self.assertIn(self._ask(method, self.alice.presigned(method, target), b"part").status, (200, 204))
 
     def test_presigned_range(self) -> None:
         """Ordinary headers may be added by whoever uses the URL."""

@@ -9,6 +9,8 @@ from hashlib import md5, sha256
 from xml.sax.saxutils import escape
 from zlib import crc32
 
+from attrs import evolve
+
 from tests.integration.asking import UNSIGNED, Answer, Headers
 from tests.integration.s3_server import DIRECTORIES, ServerCase
 
@@ -102,6 +104,20 @@ class GoodUploadTests(UploadCase):
         self.assertEqual((got.header("content-type"), got.header("x-amz-meta-a")), ("text/plain", "b"))
         listed = self.alice.ask("GET", "/photos?list-type=2&prefix=up")
         self.assertEqual(listed.texts("Contents/Size"), [str(LEAST + 6000)])
+
+    def test_location(self) -> None:
+        """The answer says where the object is, in the way the client addresses it."""
+        for host, target in (
+            ("localhost:9000", "/photos/a%20b%2F%C3%A9"),
+            ("photos.s3.example.net", "/a%20b%2F%C3%A9"),
+        ):
+            with self.subTest(host):
+                caller = evolve(self.alice, host=host)
+                upload = caller.ask("POST", f"{target}?uploads").text("UploadId")
+                caller.ask("PUT", f"{target}?partNumber=1&uploadId={upload}", b"one")
+                done = caller.ask("POST", f"{target}?uploadId={upload}", document([(1, etag(b"one"))]))
+                expected = f"http://{host}{target.replace('%2F', '/')}"
+                self.assertEqual((done.text("Location"), done.text("Key")), (expected, "a b/é"))
 
     def test_one_part(self) -> None:
         """One part is enough, small or empty, and any number will do."""

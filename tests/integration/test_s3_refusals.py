@@ -38,7 +38,14 @@ def put(name: str, headers: Headers, status: int, code: str, body: bytes = b"dat
 
 
 PUTS = (
-    put("MD5 of something else", {"content-md5": BAD_MD5}, 400, "BadDigest"),
+    put(
+        "MD5 of something else",
+        {"content-md5": BAD_MD5},
+        400,
+        "BadDigest",
+        ExpectedDigest=BAD_MD5,
+        CalculatedDigest=MD5,
+    ),
     put("MD5 that is none", {"content-md5": "no MD5"}, 400, "InvalidDigest"),
     put("short MD5", {"content-md5": "AAAA"}, 400, "InvalidDigest"),
     put("empty MD5", {"content-md5": ""}, 400, "InvalidDigest"),
@@ -309,6 +316,30 @@ class RefusalTests(ServerCase):
         self.assertSucceeded(self.alice.ask("PUT", "/photos/a", b"kept", {"x-amz-meta-kept": "yes"}))
         self.assertSucceeded(self.alice.ask("PUT", "/photos/other", b"other"))
         self.assertSucceeded(self.alice.ask("PUT", "/photos/empty"))
+
+    def test_copies_with_bodies(self) -> None:
+        """Who sends bytes along with a copy may mean an upload: neither is done."""
+        upload = self.alice.ask("POST", "/photos/up?uploads").text("UploadId")
+        before = self.server.settled()
+        for target in ("/photos/a", f"/photos/up?partNumber=1&uploadId={upload}"):
+            with self.subTest(target), Wire(self.server.address) as wire:
+                headers = {"x-amz-copy-source": "photos/other"}
+                answer = self.alice.ask("PUT", target, b"data", headers, wire=wire)
+                self.assertRefused(answer, 400, "UnexpectedContent")
+                self._check_connection(wire, answer)
+        self.assertEqual(self.server.settled(), before)
+
+    def test_longer_than_announced(self) -> None:
+        """What comes behind the announced length is no part of the body, and no request either."""
+        before = self.server.settled()
+        with Wire(self.server.address) as wire:
+            sent = self.alice.request("PUT", "/photos/a", b"data, and more", {"content-length": "4"})
+            wire.send(sent, b"data, and more")
+            self.assertRefused(wire.answer(), 400, "XAmzContentSHA256Mismatch")
+            wire.send(b"\r\n\r\n")
+            self.assertRefused(wire.answer(), 400, "BadRequest")
+            self.assertTrue(wire.is_closed())
+        self.assertEqual(self.server.settled(), before)
 
     def _try(self, table: Iterable[Bad]) -> None:
         """Each on a connection of its own, which goes on to be of use unless the answer says otherwise."""
