@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from contextvars import ContextVar, copy_context
 
-from twisted.internet import reactor
 from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.threads import deferToThread
 from twisted.trial.unittest import SynchronousTestCase, TestCase
@@ -73,4 +72,3 @@ class ContextTests(TestCase):
             self.assertEqual(await deferToThread(WHO.get), "nobody")
         finally:
             WHO.reset(token)
-        self.assertTrue(reactor.running)
