@@ -12,6 +12,7 @@ import http.client
 import json
 import os
 import signal
+import socket
 import sqlite3
 import subprocess
 import sys
@@ -72,6 +73,8 @@ class Daemon:
     def start(self) -> None:
         """Start it, and return once `/health/ready` says so."""
         assert self._process is None, "it is running"
+        # Or it would be taken for ours; and README's port may be wanted by more than one run of these tests.
+        wait_until(self._port_is_free, f"somebody else listens on port {self.port}")
         with self.log.open("ab") as log:
             self._process = subprocess.Popen(
                 [COMMAND, *self.arguments],
@@ -123,6 +126,10 @@ class Daemon:
         status = Path(f"/proc/{self.pid}/status").read_text()
         (line,) = (line for line in status.splitlines() if line.startswith("VmRSS:"))
         return int(line.split()[1]) * 1024
+
+    def _port_is_free(self) -> bool:
+        with closing(socket.socket()) as asking:
+            return asking.connect_ex(("127.0.0.1", self.port)) != 0
 
     def _is_ready_or_gone(self) -> bool:
         assert self._process is not None
@@ -187,7 +194,7 @@ class DirectoryStorage:
         top = os.fsencode(self.root)
         for folder, folders, files in os.walk(top):
             if folder == top:
-                folders.remove(OURS.encode())
+                folders[:] = [name for name in folders if name != OURS.encode()]
             for file in files:
                 path = os.path.join(folder, file)
                 name = name_of(os.path.relpath(path, top))
@@ -268,6 +275,10 @@ class LedgerFile:
         rows = self._query(f"SELECT {', '.join(names)} FROM blobs WHERE state <> 'live'")
         found = [dict(zip(names, row, strict=True)) for row in rows]
         return [row for row in found if not row["name"].startswith(_SCRATCH)]
+
+    def doomed(self) -> list[dict[str, Any]]:
+        """Those that are being deleted."""
+        return [row for row in self.unsettled() if row["state"] == "doomed"]
 
     def _query(self, statement: str) -> list[Any]:
         # Not read-only: a reader of a write-ahead log may have to make its index anew.

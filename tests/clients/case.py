@@ -115,5 +115,7 @@ class Aftermath:
         self.assertTrue(written)
         self.assertEqual(self.deployment.listed(), set(written))
         self.deployment.settle()
+        places = {place.backend for found in self.deployment.ledger.locations().values() for place in found}
+        self.assertGreater(len(places), 1)
         with self.deployment.stopped():
             self.assertEqual(self.deployment.problems(written), [])

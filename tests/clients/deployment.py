@@ -13,7 +13,16 @@ import boto3
 from attrs import define, field
 from botocore.config import Config
 
-from tests.running import Daemon, Deployment, DirectoryStorage, LedgerFile, S3Storage, Storage, digest_of
+from tests.running import (
+    Daemon,
+    Deployment,
+    DirectoryStorage,
+    LedgerFile,
+    S3Storage,
+    Storage,
+    digest_of,
+    wait_until,
+)
 from tests.servers import Server, free_port
 
 ROOT = Path(__file__).parent.parent.parent
@@ -108,6 +117,8 @@ class Clients(Deployment):
             if bucket not in BUCKETS:
                 alice.delete_bucket(Bucket=bucket)
         self.written.clear()
+        # What is still being deleted takes room, and would be held against its backend.
+        wait_until(lambda: not self.ledger.doomed(), "what was deleted is still there")
 
     def listed(self) -> set[str]:
         """Every `bucket/key` that there is, as a client sees it."""

@@ -138,9 +138,11 @@ class RefusalTests(BotoCase):
         for listed, code in COMPLETIONS:
             refused = self.refusal("complete_multipart_upload", **place, MultipartUpload={"Parts": listed})
             self.assertEqual(refused, (400, code), listed)
-        part = {"PartNumber": 2, "ETag": etag(b"short")}
-        self.client.complete_multipart_upload(**place, MultipartUpload={"Parts": [part]})
-        self.wrote("photos", "wrongly", b"short")
+        first = content("long enough", PART)
+        self.client.upload_part(**place, PartNumber=1, Body=first)
+        listed = [{"PartNumber": 1, "ETag": etag(first)}, {"PartNumber": 2, "ETag": etag(b"short")}]
+        self.client.complete_multipart_upload(**place, MultipartUpload={"Parts": listed})
+        self.wrote("photos", "wrongly", first + b"short")
 
     def test_range_of_a_source(self) -> None:
         """

@@ -8,8 +8,8 @@ from pathlib import Path
 from textwrap import dedent
 
 from tests.clients.case import ClientCase
-from tests.clients.deployment import ROOT, tool_environment
-from tests.running import Daemon, fetch
+from tests.clients.deployment import ROOT, digest, tool_environment
+from tests.running import Daemon, DirectoryStorage, fetch
 
 DEMO_PORT = 9000  # README's lines name it
 
@@ -80,6 +80,10 @@ class TryItTests(ClientCase):
         commands = dedent(printed[printed.index("    export ") : printed.index("  Ctrl-C")])
         self.assertEqual(commands.count("aws s3"), 3)
         self.assertTrue(self.terminal.type(commands).endswith(Path("/etc/hostname").read_text().strip()))
+        disks = [DirectoryStorage(self.home / "data" / f"disk{number}").digests() for number in (1, 2, 3)]
+        self.assertEqual(
+            [disk for disk in disks if disk], [{"photos/hello.txt": digest(Path("/etc/hostname"))}]
+        )
 
     def test_credentials(self) -> None:
         """
