@@ -29,6 +29,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from s3orchestrator.app import Orchestrator, build
 from s3orchestrator.backends.memory import MemoryBackend
 from s3orchestrator.config.loader import load
+from s3orchestrator.config.sections import Config
 from tests.integration.asking import PATIENCE, Answer, Caller, Hangup
 
 T = TypeVar("T")
@@ -90,6 +91,7 @@ class Server:
     folder: Path = field(init=False)
     failures: list[str] = field(init=False, factory=list)
     orchestrator: Orchestrator = field(init=False)
+    _config: Config = field(init=False)
     _reactor: Any = field(init=False)
     _thread: threading.Thread = field(init=False)
 
@@ -108,9 +110,18 @@ class Server:
         self._reactor = EPollReactor()
         self._thread = threading.Thread(target=self._reactor.run, args=(False,), daemon=True)
         self._thread.start()
-        self.orchestrator = build(load(text, {}).config, self._reactor)
+        self._config = load(text, {}).config
+        self._serve()
+
+    def _serve(self) -> None:
+        self.orchestrator = build(self._config, self._reactor)
         with patch("s3orchestrator.backends.building.MemoryBackend", self.memory_class):
             self.run(self.orchestrator.start)
+
+    def restart(self) -> None:
+        """Stop it and start another on the same data, at another address."""
+        self.run(self.orchestrator.stop)
+        self._serve()
 
     def stop(self) -> None:
         """Stop it as a signal would, and forget its data."""

@@ -566,6 +566,36 @@ class CopiesOnDirectoriesTests(CopyTests):
     backends = DIRECTORIES
 
 
+class RestartTests(ServerCase):
+    """What there was is there again after a stop and a start."""
+
+    backends = DIRECTORIES
+
+    def test_restart(self) -> None:
+        """Buckets that users made, objects and their metadata, and uploads that are not complete."""
+        bob = self.server.caller("bob")
+        self.assertSucceeded(bob.ask("PUT", "/lasting"))
+        self.assertSucceeded(bob.ask("PUT", "/lasting/a", BIG, {"x-amz-meta-a": "b"}))
+        upload = bob.ask("POST", "/lasting/up?uploads").text("UploadId")
+        tag = bob.ask("PUT", f"/lasting/up?partNumber=1&uploadId={upload}", b"part").header("etag")
+        before = self.server.settled()
+        self.server.restart()
+        self.assertEqual(self.server.settled(), before)
+        bob = self.server.caller("bob")
+        self.assertEqual(bob.ask("GET", "/").texts("Buckets/Bucket/Name"), ["lasting"])
+        got = bob.ask("GET", "/lasting/a")
+        self.assertEqual((got.body, got.header("x-amz-meta-a")), (BIG, "b"))
+        listed = f"<Part><PartNumber>1</PartNumber><ETag>{tag}</ETag></Part>"
+        body = f"<CompleteMultipartUpload>{listed}</CompleteMultipartUpload>".encode()
+        done = self.assertSucceeded(bob.ask("POST", f"/lasting/up?uploadId={upload}", body))
+        self.server.restart()
+        bob = self.server.caller("bob")
+        again = self.assertSucceeded(bob.ask("POST", f"/lasting/up?uploadId={upload}", body))
+        self.assertEqual(again.text("ETag"), done.text("ETag"))
+        self.assertEqual(bob.ask("GET", "/lasting/up").body, b"part")
+        self.assertRefused(self.server.caller().ask("GET", "/lasting"), 403, "AccessDenied")
+
+
 class TokenTests(ServerCase):
     """`X-Proxy-Token`, for older clients."""
 

@@ -426,25 +426,25 @@ class RefusalTests(ServerCase):
         self.assertEqual(self.server.settled(), before)
 
     def test_no_room(self) -> None:
-        """What fits on no backend is 507, before its body is read."""
+        """What fits on no backend is 507, before its body is wanted."""
         before = self.server.settled()
-        for _ in range(6):
-            self.assertSucceeded(self.alice.ask("PUT", "/photos/filling", bytes(100)))
-        with Wire(self.server.address) as wire:
-            self._fill()
-            wire.send(self.alice.request("PUT", "/photos/big", headers={"content-length": "90000000"}))
-            answer = wire.answer()
-            self.assertRefused(answer, 507, "InsufficientStorage")
-        self._empty()
-        self.assertSucceeded(self.alice.ask("DELETE", "/photos/filling"), 204)
-        self.assertEqual(self.server.settled(), before)
+        upload = self.alice.ask("POST", "/photos/up?uploads").text("UploadId")
+        self._limit(1000)
+        for target in ("/photos/big", f"/photos/up?partNumber=1&uploadId={upload}"):
+            with self.subTest(target), Wire(self.server.address) as wire:
+                headers = {"content-length": "90000000", "expect": "100-continue"}
+                wire.send(self.alice.request("PUT", target, headers=headers))
+                answer = wire.answer()
+                self.assertRefused(answer, 507, "InsufficientStorage")
+                self.assertEqual(answer.interim, ())
+        self.assertSucceeded(self.alice.ask("PUT", "/photos/small", bytes(100)))
+        self._limit(300_000_000)
+        self.assertSucceeded(self.alice.ask("DELETE", "/photos/small"), 204)
+        self.assertSucceeded(self.alice.ask("DELETE", f"/photos/up?uploadId={upload}"), 204)
+        self.assertEqual({**self.server.settled(), "uploads": before["uploads"]}, before)
 
-    def _fill(self) -> None:
-        limits = {"a": 1000, "b": 1000}
-        self.server.run(lambda: self.server.orchestrator.core.ledger.blobs.set_limits(limits))
-
-    def _empty(self) -> None:
-        limits = {"a": 300_000_000, "b": 300_000_000}
+    def _limit(self, size: int) -> None:
+        limits = {"a": size, "b": size}
         self.server.run(lambda: self.server.orchestrator.core.ledger.blobs.set_limits(limits))
 
 

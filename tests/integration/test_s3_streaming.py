@@ -5,7 +5,9 @@ from __future__ import annotations
 import time
 from base64 import b64encode
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from hashlib import sha1, sha256
+from random import Random
 from zlib import crc32
 
 from attrs import frozen
@@ -541,6 +543,7 @@ class PaceTests(ServerCase):
     """Large bodies go at the pace of the slower end."""
 
     memory_class = SlowBackend
+    settings = {"max_concurrent_requests": 25, "admission_wait": "5s"}
 
     @classmethod
     def setUpClass(cls) -> None:
@@ -579,6 +582,26 @@ class PaceTests(ServerCase):
         while not self.backend.bodies[0].stopped:
             self.assertLess(time.monotonic(), deadline)
             time.sleep(0.01)
+
+    def test_many_leave(self) -> None:
+        """However many leave, at whatever moment: every transfer is stopped, and every slot free again."""
+        random = Random(5)
+        for round_ in range(3):
+            wires = [Wire(self.server.address, receive_buffer=65536) for _ in range(20)]
+            for wire in wires:
+                wire.send(self.alice.request("GET", "/photos/big"))
+            for wire in wires[round_ * 10 :]:  # of the others some have begun to receive
+                wire.head()
+            random.shuffle(wires)
+            for wire in wires:
+                wire.close()
+        deadline = time.monotonic() + 10
+        while not all(body.stopped for body in self.backend.bodies):
+            self.assertLess(time.monotonic(), deadline)
+            time.sleep(0.01)
+        with ThreadPoolExecutor(10) as threads:
+            asked = [threads.submit(self.alice.ask, "HEAD", "/photos/big") for _ in range(30)]
+        self.assertEqual({one.result().status for one in asked}, {200})
 
     def test_slow_backend(self) -> None:
         """A backend that takes nothing makes the client wait, rather than us keep what it sends."""
