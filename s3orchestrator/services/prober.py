@@ -63,8 +63,9 @@ class Prober:
             return
         self.log.info("{backend}: {traits}", backend=backend.name, traits=str(traits))
         del self._tried[backend.name]
+        # A name was written several times: where versions are kept, deleting it is not the end of it.
         for blob in scratch:
-            self._cleaner.abandon(blob, unclear=tried is not None)
+            self._cleaner.abandon(blob, unclear=True)
 
     def _wait_longer(self, name: str) -> None:
         delay = self._delays.get(name, FIRST_DELAY)

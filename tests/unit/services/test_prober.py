@@ -46,9 +46,11 @@ class ProberTests(SynchronousTestCase):
         self.w.run(self.prober.run_once())
 
     def test_known_from_then_on(self) -> None:
-        """Once; what it left is removed."""
+        """Once; what it left is removed, and looked for again where versions may be kept."""
         self.probe()
         self.probe()
+        names = [row.name for row in self.w.run(self.w.core.ledger.blobs.names("a")) if row.unclear]
+        self.assertEqual(len(names), 2)
         self.assertEqual(self.a.probed, 1)
         self.assertEqual(sorted(self.a.objects), ["photos/k", "something"])
         self.w.run(self.w.putting("l", SMALL))
