@@ -6,12 +6,11 @@ Every library would mend, refuse or hide some of what is to be tried out here.
 
 from __future__ import annotations
 
-import hmac
 import re
 import socket
 import time
 from collections.abc import Iterable, Mapping, Sequence
-from hashlib import sha256
+from hashlib import md5, sha256
 from types import TracebackType
 from typing import Self
 from xml.etree import ElementTree
@@ -25,9 +24,6 @@ from s3orchestrator.protocol.signer import Signer
 PATIENCE = 10.0  # seconds; everything here takes milliseconds, on a busy machine perhaps a second
 NAMESPACE = "{http://s3.amazonaws.com/doc/2006-03-01/}"
 
-SIGNED_CHUNKS = b"STREAMING-AWS4-HMAC-SHA256-PAYLOAD"
-SIGNED_TRAILER = b"STREAMING-AWS4-HMAC-SHA256-PAYLOAD-TRAILER"
-UNSIGNED_TRAILER = b"STREAMING-UNSIGNED-PAYLOAD-TRAILER"
 UNSIGNED = b"UNSIGNED-PAYLOAD"
 
 Headers = Mapping[str, str | bytes]
@@ -341,74 +337,10 @@ def head(line: str, headers: Iterable[tuple[str, bytes]]) -> bytes:
     return b"\r\n".join(lines) + b"\r\n\r\n"
 
 
+def etag(data: bytes) -> str:
+    """Return the ETag, as headers show it, of an object that was put whole."""
+    return f'"{md5(data).hexdigest()}"'
+
+
 def _bytes(value: str | bytes) -> bytes:
     return value if isinstance(value, bytes) else value.encode()
-
-
-@define
-class Chunks:
-    """
-    Frames a body as aws-chunked, by the letter of Amazon's documentation.
-
-    `request` is the head whose signature the chunks continue, None if they are not signed.
-    """
-
-    secret: str = ""
-    request: bytes | None = None
-    _signature: str = field(init=False, default="")
-    _stamp: str = field(init=False, default="")
-    _scope: str = field(init=False, default="")
-    _key: bytes = field(init=False, default=b"")
-
-    def __attrs_post_init__(self) -> None:
-        if self.request is None:
-            return
-        text = self.request.decode("latin-1")
-        self._signature = re.findall(r"Signature=([0-9a-f]{64})", text)[0]
-        self._stamp = re.findall(r"x-amz-date: (\S+)", text)[0]
-        self._scope = re.findall(r"Credential=[^/]+/([^,]+),", text)[0]
-        key = b"AWS4" + self.secret.encode()
-        for part in self._scope.split("/"):
-            key = hmac.digest(key, part.encode(), "sha256")
-        self._key = key
-
-    def body(self, pieces: Iterable[bytes], trailers: Sequence[tuple[str, str]] | None = None) -> bytes:
-        """Return a whole body; `trailers` is None for a form without."""
-        framed = b"".join(self.chunk(piece) for piece in pieces) + self.last()
-        return framed + (b"\r\n" if trailers is None else self.trailer(trailers))
-
-    def chunk(self, data: bytes) -> bytes:
-        """Return one chunk."""
-        return b"%x%s\r\n%s\r\n" % (len(data), self._extension(data), data)
-
-    def last(self) -> bytes:
-        """Return the size line that ends the data."""
-        return b"0%s\r\n" % self._extension(b"")
-
-    def trailer(self, trailers: Sequence[tuple[str, str]]) -> bytes:
-        """Return what comes after the data."""
-        lines = "".join(f"{name}:{value}\r\n" for name, value in trailers)
-        if self.request is not None:
-            signed = "".join(f"{name}:{value}\n" for name, value in trailers)
-            lines += f"x-amz-trailer-signature:{self._next('TRAILER', _hex(signed.encode()))}\r\n"
-        return f"{lines}\r\n".encode()
-
-    def _extension(self, data: bytes) -> bytes:
-        if self.request is None:
-            return b""
-        return b";chunk-signature=" + self._next("PAYLOAD", f"{_hex(b'')}\n{_hex(data)}").encode()
-
-    def _next(self, what: str, content: str) -> str:
-        text = f"AWS4-HMAC-SHA256-{what}\n{self._stamp}\n{self._scope}\n{self._signature}\n{content}"
-        self._signature = hmac.new(self._key, text.encode(), "sha256").hexdigest()
-        return self._signature
-
-
-def _hex(data: bytes) -> str:
-    return sha256(data).hexdigest()
-
-
-def http_chunked(data: bytes, size: int) -> bytes:
-    """Return `data` in HTTP's own chunks of `size` bytes."""
-    pieces = [data[at : at + size] for at in range(0, len(data), size)]
-    return b"".join(b"%x\r\n%s\r\n" % (len(piece), piece) for piece in pieces) + b"0\r\n\r\n"

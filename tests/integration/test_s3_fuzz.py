@@ -6,15 +6,8 @@ import re
 from collections.abc import Iterable
 from random import Random
 
-from tests.integration.asking import (
-    SIGNED_CHUNKS,
-    UNSIGNED,
-    UNSIGNED_TRAILER,
-    Chunks,
-    Hangup,
-    Wire,
-    http_chunked,
-)
+from tests.integration.asking import UNSIGNED, Hangup, Wire
+from tests.integration.framing import SIGNED_CHUNKS, UNSIGNED_TRAILER, Chunks, http_chunked
 from tests.integration.s3_server import ServerCase
 
 ROUNDS = 300

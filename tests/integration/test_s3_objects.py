@@ -1,16 +1,14 @@
-"""Objects as clients put, read, copy and delete them: every byte and header comes back."""
+"""Objects as clients put, read and delete them: every byte and header comes back."""
 
 from __future__ import annotations
 
-import time
 from base64 import b64encode
-from concurrent.futures import ThreadPoolExecutor
 from hashlib import md5, sha1, sha256
 from random import Random
 from urllib.parse import quote
 from zlib import crc32
 
-from tests.integration.asking import UNSIGNED, Answer, Headers, Wire, head
+from tests.integration.asking import UNSIGNED, Answer, Headers, Wire, etag, head
 from tests.integration.s3_server import DIRECTORIES, ServerCase
 
 BIG = Random(1).randbytes(3_000_001)
@@ -54,11 +52,6 @@ ODD_KEYS = (
     "health",
     "uploads",
 )
-
-
-def etag(data: bytes) -> str:
-    """The ETag of an object that was put whole."""
-    return f'"{md5(data).hexdigest()}"'
 
 
 def target_of(key: str, bucket: str = "photos") -> str:
@@ -339,228 +332,6 @@ class ObjectTests(ServerCase):
 
 
 class ObjectsOnDirectoriesTests(ObjectTests):
-    """The same, with objects in files."""
-
-    backends = DIRECTORIES
-
-
-class ConditionTests(ServerCase):
-    """Conditional requests."""
-
-    def setUp(self) -> None:
-        super().setUp()
-        self.assertSucceeded(
-            self.alice.ask("PUT", "/photos/a", b"data", {"cache-control": "no-cache", "expires": "0"})
-        )
-        self.etag = etag(b"data")
-        self.modified = self.alice.ask("HEAD", "/photos/a").header("last-modified") or ""
-
-    def test_reads(self) -> None:
-        """The order of RFC 9110."""
-        past, future = "Fri, 01 Jan 2021 00:00:00 GMT", "Fri, 01 Jan 2100 00:00:00 GMT"
-        hit, miss = self.etag, '"0123"'
-        for headers, status in (
-            ({"if-match": hit}, 200),
-            ({"if-match": "*"}, 200),
-            ({"if-match": f'"other", {hit}'}, 200),
-            ({"if-match": hit.strip('"')}, 200),
-            ({"if-match": f"W/{hit}"}, 200),
-            ({"if-match": miss}, 412),
-            ({"if-none-match": hit}, 304),
-            ({"if-none-match": f"W/{hit}"}, 304),
-            ({"if-none-match": "*"}, 304),
-            ({"if-none-match": miss}, 200),
-            ({"if-modified-since": self.modified}, 304),
-            ({"if-modified-since": past}, 200),
-            ({"if-modified-since": future}, 200),
-            ({"if-modified-since": "yesterday"}, 200),
-            ({"if-unmodified-since": self.modified}, 200),
-            ({"if-unmodified-since": past}, 412),
-            ({"if-unmodified-since": "tomorrow"}, 200),
-            ({"if-match": hit, "if-unmodified-since": past}, 200),
-            ({"if-match": miss, "if-none-match": miss}, 412),
-            ({"if-none-match": hit, "if-modified-since": past}, 304),
-            ({"if-none-match": miss, "if-modified-since": self.modified}, 200),
-            ({"if-match": hit, "if-none-match": hit}, 304),
-            ({"if-none-match": hit, "range": "bytes=90-"}, 304),
-            ({"if-match": miss, "range": "bytes=90-"}, 412),
-            ({"if-range": miss, "range": "bytes=0-1"}, 206),
-        ):
-            for method in ("GET", "HEAD"):
-                with self.subTest(f"{method} {headers}"):
-                    answer = self.alice.ask(method, "/photos/a", headers=headers)
-                    self.assertEqual(answer.status, status)
-
-    def test_not_modified(self) -> None:
-        """304 has what a cache needs, and neither body nor type nor length."""
-        with Wire(self.server.address) as wire:
-            answer = self.alice.ask("GET", "/photos/a", headers={"if-none-match": self.etag}, wire=wire)
-            self.assertEqual((answer.status, answer.body), (304, b""))
-            self.assertEqual(answer.header("etag"), self.etag)
-            self.assertEqual(answer.header("last-modified"), self.modified)
-            self.assertEqual(answer.header("cache-control"), "no-cache")
-            self.assertEqual(answer.header("expires"), "0")
-            self.assertIsNone(answer.header("content-type"))
-            self.assertIsNone(answer.header("content-length"))
-            self.assertEqual(self.alice.ask("GET", "/photos/a", wire=wire).body, b"data")
-
-    def test_writes(self) -> None:
-        """A write happens only if its condition holds."""
-        for headers, status in (
-            ({"if-none-match": '"0123"'}, 200),
-            ({"if-match": etag(b"new")}, 200),
-            ({"if-match": self.etag}, 412),
-            ({"if-match": "*"}, 200),
-            ({"if-none-match": "*"}, 412),
-            ({"if-none-match": etag(b"new")}, 412),
-        ):
-            with self.subTest(headers):
-                self.assertEqual(self.alice.ask("PUT", "/photos/a", b"new", headers).status, status)
-        self.assertSucceeded(self.alice.ask("PUT", "/photos/fresh", b"x", {"if-none-match": "*"}))
-        self.assertSucceeded(self.alice.ask("DELETE", "/photos/fresh", headers={"if-match": etag(b"x")}), 204)
-        self.assertSucceeded(self.alice.ask("PUT", "/photos/fresh", b"x", {"if-none-match": "*"}))
-        self.assertSucceeded(self.alice.ask("DELETE", "/photos/fresh", headers={"if-match": "*"}), 204)
-
-    def test_copies(self) -> None:
-        """A copy's condition is about its target."""
-        source = {"x-amz-copy-source": "photos/a"}
-        once = {**source, "if-none-match": "*"}
-        self.assertSucceeded(self.alice.ask("PUT", "/photos/once", headers=once))
-        self.assertRefused(self.alice.ask("PUT", "/photos/once", headers=once), 412, "PreconditionFailed")
-        again = {**source, "if-match": self.etag}
-        self.assertSucceeded(self.alice.ask("PUT", "/photos/once", headers=again))
-        self.assertSucceeded(self.alice.ask("DELETE", "/photos/once"), 204)
-        self.assertRefused(self.alice.ask("PUT", "/photos/once", headers=again), 404, "NoSuchKey")
-
-    def test_one_of_fifty(self) -> None:
-        """Of fifty who create the same object at once exactly one succeeds, and it is its bytes that stay."""
-        for size in (10, 300_000):
-            with self.subTest(size):
-                bodies = [bytes([number]) * size for number in range(50)]
-
-                def create(body: bytes) -> int:
-                    return self.alice.ask("PUT", "/photos/once", body, {"if-none-match": "*"}).status
-
-                with ThreadPoolExecutor(50) as threads:
-                    statuses = list(threads.map(create, bodies))
-                self.assertEqual(sorted(statuses), [200, *49 * [412]])
-                winner = bodies[statuses.index(200)]
-                self.assertEqual(self.alice.ask("GET", "/photos/once").body, winner)
-                self.assertSucceeded(self.alice.ask("DELETE", "/photos/once"), 204)
-        left = self.server.settled()
-        self.assertEqual([version for version in left["versions"] if "once" in version], [])
-
-    def test_swap(self) -> None:
-        """Of twenty who replace the same version exactly one succeeds."""
-
-        def replace(number: int) -> int:
-            body = b"replacement %d" % number
-            return self.alice.ask("PUT", "/photos/a", body, {"if-match": self.etag}).status
-
-        with ThreadPoolExecutor(20) as threads:
-            statuses = list(threads.map(replace, range(20)))
-        self.assertEqual(sorted(statuses), [200, *19 * [412]])
-
-    def test_last_writer(self) -> None:
-        """Of many unconditional writers any may be last, but it is whole."""
-        bodies = [bytes([number]) * 10_000 for number in range(20)]
-        with ThreadPoolExecutor(20) as threads:
-            for answer in threads.map(lambda body: self.alice.ask("PUT", "/photos/a", body), bodies):
-                self.assertEqual(answer.status, 200)
-        self.assertIn(self.alice.ask("GET", "/photos/a").body, bodies)
-        self.assertEqual(len(self.server.settled()["objects on a"]), len(self.server.settled()["blobs"]))
-
-
-class CopyTests(ServerCase):
-    """CopyObject."""
-
-    def copy(self, target: str, source: str, headers: Headers | None = None) -> Answer:
-        return self.alice.ask("PUT", target, headers={"x-amz-copy-source": source, **(headers or {})})
-
-    def setUp(self) -> None:
-        super().setUp()
-        sent = {"content-type": "text/plain", "x-amz-meta-a": "1", "cache-control": "no-store"}
-        self.assertSucceeded(self.alice.ask("PUT", "/photos/a%20b%2Bc", b"data", sent))
-
-    def test_copy(self) -> None:
-        """Data and metadata are the source's, in the same bucket or another."""
-        for target in ("/photos/copy", "/documents/copy"):
-            for source in (
-                "photos/a%20b%2Bc",
-                "/photos/a+b%2Bc",
-                "photos%2Fa%20b%2Bc",
-                "/photos/a%20b%2bc?versionId=null",
-            ):
-                with self.subTest(f"{source} to {target}"):
-                    answer = self.assertSucceeded(self.copy(target, source, {"x-amz-meta-b": "ignored"}))
-                    self.assertEqual(answer.text("ETag"), etag(b"data"))
-                    self.assertRegex(answer.text("LastModified") or "", r"^\d{4}-.*T.*\.000Z$")
-                    got = self.alice.ask("GET", target)
-                    self.assertEqual((got.body, got.header("x-amz-meta-a")), (b"data", "1"))
-                    self.assertEqual(got.header("content-type"), "text/plain")
-                    self.assertEqual(got.header("cache-control"), "no-store")
-                    self.assertIsNone(got.header("x-amz-meta-b"))
-
-    def test_replace(self) -> None:
-        """With REPLACE all metadata is the request's; so an object may be copied to itself."""
-        before = self.alice.ask("HEAD", "/photos/a%20b%2Bc").header("last-modified")
-        new = {"x-amz-metadata-directive": "REPLACE", "x-amz-meta-b": "2"}
-        deadline = time.monotonic() + 5
-        while self.alice.ask("HEAD", "/photos/a%20b%2Bc").header("last-modified") == before:
-            self.assertLess(time.monotonic(), deadline)
-            self.assertSucceeded(self.copy("/photos/a%20b%2Bc", "photos/a%20b%2Bc", new))
-            time.sleep(0.1)
-        got = self.alice.ask("GET", "/photos/a%20b%2Bc")
-        self.assertEqual((got.body, got.header("x-amz-meta-b")), (b"data", "2"))
-        self.assertIsNone(got.header("x-amz-meta-a"))
-        self.assertIsNone(got.header("cache-control"))
-        self.assertEqual(got.header("content-type"), "binary/octet-stream")
-
-    def test_checksum(self) -> None:
-        """A copy has its source's checksum, or the one that is asked for."""
-        value = b64encode(crc32(b"data").to_bytes(4, "big")).decode()
-        self.assertSucceeded(self.alice.ask("PUT", "/photos/s", b"data", {"x-amz-checksum-crc32": value}))
-        kept = self.assertSucceeded(self.copy("/photos/copy", "photos/s"))
-        self.assertEqual(kept.text("ChecksumCRC32"), value)
-        made = self.assertSucceeded(
-            self.copy("/photos/copy", "photos/s", {"x-amz-checksum-algorithm": "SHA256"})
-        )
-        expected = b64encode(sha256(b"data").digest()).decode()
-        self.assertEqual(made.text("ChecksumSHA256"), expected)
-        asked = self.alice.ask("HEAD", "/photos/copy", headers={"x-amz-checksum-mode": "ENABLED"})
-        self.assertEqual(asked.header("x-amz-checksum-sha256"), expected)
-
-    def test_source_conditions(self) -> None:
-        """They let a copy pass that they should."""
-        modified = self.alice.ask("HEAD", "/photos/a%20b%2Bc").header("last-modified") or ""
-        past = "Fri, 01 Jan 2021 00:00:00 GMT"
-        for name, value in (
-            ("if-match", etag(b"data")),
-            ("if-none-match", '"0123"'),
-            ("if-modified-since", past),
-            ("if-unmodified-since", modified),
-        ):
-            with self.subTest(name):
-                header = {f"x-amz-copy-source-{name}": value}
-                self.assertSucceeded(self.copy("/photos/copy", "photos/a%20b%2Bc", header))
-        both = {"x-amz-copy-source-if-match": etag(b"data"), "x-amz-copy-source-if-unmodified-since": past}
-        self.assertSucceeded(self.copy("/photos/copy", "photos/a%20b%2Bc", both))
-
-    def test_empty(self) -> None:
-        """Nothing can be copied, too."""
-        self.assertSucceeded(self.alice.ask("PUT", "/photos/empty"))
-        self.assertSucceeded(self.copy("/photos/copy", "photos/empty"))
-        self.assertEqual(self.alice.ask("GET", "/photos/copy").body, b"")
-
-    def test_without_length(self) -> None:
-        """A copy needs no word about a body it does not have."""
-        sent = self.alice.request("PUT", "/photos/copy", headers={"x-amz-copy-source": "photos/a%20b%2Bc"})
-        with Wire(self.server.address) as wire:
-            wire.send(sent.replace(b"content-length: 0\r\n", b""))
-            self.assertSucceeded(wire.answer())
-
-
-class CopiesOnDirectoriesTests(CopyTests):
     """The same, with objects in files."""
 
     backends = DIRECTORIES
