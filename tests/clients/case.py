@@ -6,6 +6,7 @@ import os
 import subprocess
 from collections.abc import Iterable
 from pathlib import Path
+from shutil import rmtree
 from tempfile import mkdtemp
 from typing import Any
 
@@ -32,6 +33,7 @@ class ClientCase(SynchronousTestCase):
         self.endpoint = self.deployment.daemon.endpoint
         self.host = self.endpoint.removeprefix("http://")
         self.home = Path(mkdtemp(dir=self.deployment.directory))
+        self.addCleanup(rmtree, self.home)  # last of all: pytest keeps the directories of several runs
         self.environment: dict[str, str] = {}
 
     def credentials(self, who: str) -> dict[str, str]:
