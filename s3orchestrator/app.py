@@ -24,7 +24,7 @@ from s3orchestrator.concurrency import deadline
 from s3orchestrator.concurrency import start as begin
 from s3orchestrator.config.sections import Config
 from s3orchestrator.domain.fleet import Fleet, Member
-from s3orchestrator.domain.records import Finding
+from s3orchestrator.domain.records import Finding, Usage
 from s3orchestrator.errors import StoreUnavailable
 from s3orchestrator.interfaces import IBackend
 from s3orchestrator.objects.backends import Backends
@@ -94,6 +94,12 @@ class Core:
     def ledger_id(self) -> str:
         """Which ledger this is, as stamps on the backends say."""
         return self.ledger.database.ledger_id
+
+    async def left_out(self) -> list[Usage]:
+        """Backends that hold bytes and are not in the configuration (any more)."""
+        configured = {settings.name for settings in self.config.backends}
+        usage = await self.ledger.blobs.usage()
+        return [known for known in usage if known.taken and known.backend not in configured]
 
 
 def open_ledger(config: Config, reactor: Any) -> SqliteDatabase:
@@ -218,6 +224,12 @@ class Orchestrator:
         doomed = await core.ledger.blobs.recover()
         if doomed:
             self.log.info("{doomed} unfinished writes of the last run are being removed", doomed=doomed)
+        for known in await core.left_out():
+            self.log.warn(
+                "{backend} holds {bytes} bytes, which nobody can read: it is not in the configuration",
+                backend=known.backend,
+                bytes=known.taken,
+            )
         await core.objects.catalog.load(bucket.name for bucket in self.config.buckets)
         prober = Prober(core.backends, core.ledger.blobs, core.cleaner, self.reactor)
         await prober.run_once()
@@ -404,6 +416,12 @@ class Offline:
     async def check(self) -> list[Finding]:
         """Return what is wrong within the ledger."""
         return await check(self._core.ledger.database)
+
+    async def left_out(self) -> list[Finding]:
+        """Return the backends that cannot be compared, because nothing is known of them."""
+        message = "holds {} bytes, and is not in the configuration"
+        left_out = await self._core.left_out()
+        return [Finding("unreachable", known.backend, message.format(known.taken)) for known in left_out]
 
     async def repair(self, findings: Sequence[Finding]) -> None:
         """Mend what can be mended without losing data."""

@@ -109,6 +109,8 @@ class Check:
             self._report(finding, mended=bool(self._options["repair"]) and finding.repairable)
 
     async def _check_backends(self) -> None:
+        for finding in await self._offline.left_out():
+            self._report(finding, mended=False)
         for backend in self._offline.backends:
             async for finding in self._offline.checker.check(backend):
                 mended = False

@@ -119,6 +119,21 @@ class FsckTests(SynchronousTestCase):
         self.assertEqual(self.fsck("--deep", "--delete-strays")[0], 0)
         self.assertEqual(self.fsck("--deep"), (0, "clean\n"))
 
+    def test_backend_left_out(self) -> None:
+        """A backend that holds something and is not in the file any more is found."""
+        self.deployment.daemon.stop()
+        lines = self.deployment.configuration().splitlines(keepends=True)
+        self.deployment.config_path.write_text("".join(line for line in lines if "disk1" not in line))
+        status, told = self.fsck("--deep")
+        self.assertEqual(status, 1)
+        self.assertRegex(told, "^unreachable: disk1: holds [0-9]+ bytes, and is not in the configuration\n")
+        self.deployment.daemon.start()
+        self.assertIn("disk1 holds", self.deployment.daemon.tail())
+        self.assertEqual(
+            sorted(entry["Key"] for entry in self.client.list_objects_v2(Bucket=BUCKET)["Contents"]),
+            sorted(KEYS),
+        )
+
     def test_senseless_options(self) -> None:
         """Strays are only looked for with --deep."""
         command = [COMMAND, "fsck", "--config", str(self.deployment.config_path), "--delete-strays"]
