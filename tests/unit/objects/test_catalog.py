@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
+from twisted.internet.defer import Deferred
 from twisted.trial.unittest import SynchronousTestCase
 
+from s3orchestrator.concurrency import start
 from s3orchestrator.errors import (
     BucketExists,
     BucketNotEmpty,
@@ -91,6 +93,19 @@ class CatalogTests(SynchronousTestCase):
         self.assertEqual(self.w.contents(new), {"k": SMALL})
         self.w.expect(NoSuchBucket, self.catalog.delete(old))
         self.assertEqual(self.catalog.find("docs"), new)
+
+    def test_deleted_in_the_midst_of_a_write(self) -> None:
+        """The bytes are there already when the bucket has gone: they go as well."""
+        bucket = self.w.run(self.catalog.create("docs", "alice"))
+        waiting: Deferred[None] = Deferred()
+        self.w.points.at = lambda number, what: waiting if what == "before put" else None
+        writing = start(self.w.putting("k", SMALL, bucket))
+        self.w.points.at = None
+        self.w.run(self.catalog.delete(bucket))
+        waiting.callback(None)
+        self.failureResultOf(writing, NoSuchBucket)
+        self.w.settle()
+        self.assertEqual(self.w.stored(), {"a": {}, "b": {}})
 
     def test_create_without_an_answer(self) -> None:
         """One that has happened all the same is served when its owner tries again."""

@@ -8,7 +8,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from s3orchestrator.backends.faults import Fault
 from s3orchestrator.domain.records import Removed
-from s3orchestrator.errors import NoSuchKey, NoSuchVersion, PreconditionFailed
+from s3orchestrator.errors import BackendUnavailable, NoSuchKey, NoSuchVersion, PreconditionFailed
 from s3orchestrator.protocol.conditions import WriteCondition
 from tests.unit.objects.world import LARGE, SMALL, World
 
@@ -105,3 +105,25 @@ class DeleteTests(SynchronousTestCase):
         self.assertEqual(self.w.run(self.w.core.ledger.blobs.usage())[0].orphan, len(SMALL))
         self.assertEqual(self.w.findings(), [])
         self.w = World()  # this one cannot come to rest
+
+    def test_backend_that_is_not_configured_any_more(self) -> None:
+        """What is there cannot be read, which is not missing; a delete is done when it is back."""
+        upload, _ = self.w.uploaded("u", SMALL)
+        self.w.backends = ("b",)
+        self.w.restart()
+        deleting = self.w.core.objects.deleting
+        self.w.expect(BackendUnavailable, self.read("l"))
+        self.w.expect(BackendUnavailable, self.w.part(upload, 2, SMALL))
+        self.w.run(deleting.delete(self.w.bucket, "k"))
+        self.w.run(self.w.aborting(upload))
+        self.w.run(self.w.putting("l", SMALL))
+        for _ in range(12):
+            self.w.advance(86_401)
+        self.w.backends = ("a", "b")
+        self.w.restart()
+        self.w.advance(61)
+        self.w.settle()
+        self.assertEqual(self.w.stored(), {"a": {}, "b": {"photos/l": SMALL}})
+
+    async def read(self, key: str) -> None:
+        await self.w.core.objects.reading.open(self.w.bucket, key, lambda version: None)
