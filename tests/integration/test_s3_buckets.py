@@ -107,6 +107,17 @@ class CreatingTests(ServerCase):
                 self.assertSucceeded(self.bob.ask("PUT", f"/{name}"))
                 self.assertSucceeded(self.bob.ask("DELETE", f"/{name}/"), 204)
 
+    def test_region_the_client_believes_in(self) -> None:
+        """Whoever signs for another region creates buckets there, and is told the same as everybody."""
+        abroad = self.server.caller("bob", region="eu-central-1")
+        body = (
+            b"<CreateBucketConfiguration><LocationConstraint>eu-central-1</LocationConstraint>"
+            b"</CreateBucketConfiguration>"
+        )
+        self.assertRefused(self.bob.ask("PUT", "/abroad", body), 400, "InvalidLocationConstraint")
+        self.assertSucceeded(abroad.ask("PUT", "/abroad", body))
+        self.assertSucceeded(abroad.ask("DELETE", "/abroad"))
+
     def test_documents(self) -> None:
         """The document may be left out; if it is there it must make sense."""
         before = self.server.settled()

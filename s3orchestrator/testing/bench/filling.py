@@ -15,7 +15,7 @@ from s3orchestrator.interfaces import ITransaction, Stored, Traits
 from s3orchestrator.protocol.metadata import ObjectMetadata
 from s3orchestrator.store.blobs import Blobs
 from s3orchestrator.store.buckets import Buckets
-from s3orchestrator.store.counting import COUNT
+from s3orchestrator.store.counting import COUNT, COUNT_ALL
 from s3orchestrator.store.sqlite import SqliteDatabase
 from s3orchestrator.store.versions import Versions
 
@@ -80,16 +80,9 @@ async def _put_others(first: Blob, bucket: str, keys: int, tx: ITransaction) -> 
     added = keys - 1
     await tx.run(_MORE_VERSIONS, keys=keys, prefixes=PREFIXES, bucket_id=first.bucket_id, first=first.key)
     await tx.run(_MORE_BLOBS, bucket=bucket, blob_id=first.id)
-    await tx.run(
-        COUNT,
-        backend=first.backend,
-        bucket_id=first.bucket_id,
-        live=added * SIZE,
-        reserved=0,
-        orphan=0,
-        objects=added,
-        held=added,
-    )
+    bytes_added = {"backend": first.backend, "live": added * SIZE, "reserved": 0, "orphan": 0}
+    await tx.run(COUNT, **bytes_added, bucket_id=first.bucket_id, objects=added, held=added)
+    await tx.run(COUNT_ALL, **bytes_added)
 
 
 def _result(coroutine: Coroutine[Any, Any, T]) -> T:

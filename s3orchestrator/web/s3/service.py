@@ -41,7 +41,7 @@ class BucketOperations:
             raise S3Error("InvalidBucketName", BucketName=name)
         reader = CreateBucketReader()
         await read_document(task, reader)
-        reader.finish(REGION)
+        reader.finish(_region_named_by(task))
         assert task.identity.user is not None  # nobody else may create buckets
         try:
             await self._objects.catalog.create(name, task.identity.user)
@@ -113,6 +113,11 @@ class BucketOperations:
             for entry, removed in zip(request.entries, outcome, strict=True)
         ]
         return xml(documents.delete_result(deletions, quiet=request.quiet))
+
+
+def _region_named_by(task: Task) -> str:
+    """The region a client believes to be in: it may sign for any, and creates its buckets there."""
+    return task.verified.credential.region if task.verified is not None else REGION
 
 
 def _condition(entry: DeleteEntry) -> WriteCondition | None:
