@@ -199,6 +199,8 @@ class StreamingChannel(Protocol):
         self._request = None
         self._since = self._clock.seconds()
         self._must_continue = False
+        if self.site.is_retiring:  # it may not have been when the head of the response was sent
+            self._is_persistent = False
         if self._body is not None:
             self._body.stopProducing()
             if self._is_persistent:

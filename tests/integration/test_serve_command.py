@@ -151,7 +151,9 @@ class StopTests(ServeCase):
         self.assertEqual(read + reading.read(), data)
         writing.join(PATIENCE)
         self.assertEqual(writing.status, 200)
+        begun = time.monotonic()
         self.daemon.stop()
+        self.assertLess(time.monotonic() - begun, 10)  # nobody waits for connections that are idle now
         self.daemon.start()
         again = self.deployment.client().get_object(Bucket=BUCKET, Key="written")["Body"].read()
         self.assertEqual(again, data)

@@ -426,6 +426,21 @@ class ClosingTests(ChannelTests):
         self.successResultOf(drained)
         self.assertEqual(self.served.clock.getDelayedCalls(), [])
 
+    def test_draining_in_mid_body(self) -> None:
+        """A client that was told it might ask again is closed all the same once it has its answer."""
+        self.served.send(GET % 1)
+        request = self.answers.requests[0]
+        request.setHeader(b"content-length", b"4")
+        request.write(b"ha")
+        drained = Deferred.fromCoroutine(self.served.site.drain(5))
+        self.assertFalse(self.served.wire.disconnecting)
+        request.write(b"lf")
+        request.finish()
+        self.assertTrue(self.served.received().endswith(b"half"))
+        self.assertTrue(self.served.wire.disconnecting)
+        self.served.leave()
+        self.successResultOf(drained)
+
     def test_drained_idle(self) -> None:
         """An idle connection is closed as soon as the site drains."""
         drained = Deferred.fromCoroutine(self.served.site.drain(5))
