@@ -22,12 +22,15 @@ class CrashTests(SynchronousTestCase):
         self.addCleanup(self.deployment.daemon.kill)
         self.random = random.Random(20)
 
-    def crash(self, writers: list[Writer], seconds: float) -> None:
-        """Let everybody write, kill the daemon in their midst, and start it again."""
+    def crash(self, writers: list[Writer], seconds: float, *, gently: bool) -> None:
+        """Let everybody write, end the daemon in their midst, and start it again."""
         with ThreadPoolExecutor(len(writers)) as threads:
             working = [threads.submit(writer.work) for writer in writers]
             time.sleep(seconds)
-            self.deployment.daemon.kill()
+            if gently:
+                self.deployment.daemon.stop()
+            else:
+                self.deployment.daemon.kill()
             for done in working:
                 done.result()
         self.deployment.daemon.start()
@@ -40,8 +43,8 @@ class CrashTests(SynchronousTestCase):
         """
         client = self.deployment.client()
         writers = [Writer(client, f"writer{number}", number) for number in range(WRITERS)]
-        for _ in range(ROUNDS):
-            self.crash(writers, self.random.uniform(0.1, 0.7))
+        for number in range(ROUNDS + 1):
+            self.crash(writers, self.random.uniform(0.1, 0.7), gently=number == ROUNDS)
             for writer in writers:
                 writer.complete_again()
                 self.assertEqual(writer.look(), [])
