@@ -48,7 +48,7 @@ class CrashTests(SynchronousTestCase):
             for writer in writers:
                 writer.complete_again()
                 self.assertEqual(writer.look(), [])
-        self.assertGreater(sum(writer.acknowledged for writer in writers), 2 * ROUNDS)
+        self.assertGreater(sum(writer.acknowledged for writer in writers), 10 * ROUNDS)
         for upload in client.list_multipart_uploads(Bucket=BUCKET).get("Uploads", []):
             client.abort_multipart_upload(Bucket=BUCKET, Key=upload["Key"], UploadId=upload["UploadId"])
         self.deployment.settle()
