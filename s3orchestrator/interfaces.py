@@ -9,6 +9,7 @@ awaited here may be cancelled unless the docstring says it must be shielded.
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager
 from typing import Any, Protocol, TypeVar
 
 from attrs import Factory, frozen
@@ -271,6 +272,18 @@ class IDatabase(Interface):
 
     async def close() -> None:
         """Finish what is queued, then let go."""
+
+
+class ILocks(Interface):
+    """
+    Locks by name, among all processes that share the ledger.
+
+    They keep work from being done twice; what must not go wrong is guarded by compare-and-set,
+    since a lock is lost with the connection that holds it.
+    """
+
+    def hold(name: str) -> AbstractAsyncContextManager[bool]:
+        """Hold a lock while the context lasts, without waiting for it; gives False if somebody else does."""
 
 
 class IBuckets(Interface):

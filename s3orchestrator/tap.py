@@ -10,7 +10,8 @@ from twisted.internet.defer import CancelledError, Deferred
 from twisted.python import usage
 from twisted.python.failure import Failure
 
-from s3orchestrator.app import Orchestrator, begun, build, survive_hangups, take_descriptors
+from s3orchestrator.app.orchestrator import Orchestrator, build
+from s3orchestrator.app.process import begun, survive_hangups, take_descriptors
 from s3orchestrator.concurrency import start
 from s3orchestrator.config.loader import load
 from s3orchestrator.config.problems import ConfigErrors

@@ -9,7 +9,7 @@ from attrs import define, field
 from twisted.internet.task import react
 from twisted.python import usage
 
-from s3orchestrator.app import Offline, open_offline
+from s3orchestrator.app.offline import Offline, open_offline
 from s3orchestrator.cli.explaining import CommandOptions
 from s3orchestrator.cli.serve import load_or_explain
 from s3orchestrator.concurrency import start

@@ -12,7 +12,8 @@ from twisted.internet.interfaces import IReactorCore
 from twisted.python import usage
 from twisted.python.failure import Failure
 
-from s3orchestrator.app import Orchestrator, begun, build, survive_hangups, take_descriptors
+from s3orchestrator.app.orchestrator import Orchestrator, build
+from s3orchestrator.app.process import begun, survive_hangups, take_descriptors
 from s3orchestrator.cli.explaining import CommandOptions
 from s3orchestrator.cli.validate import missing_files
 from s3orchestrator.concurrency import start

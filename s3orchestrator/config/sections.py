@@ -404,7 +404,6 @@ class Config:
 
     mode: Literal["all", "api", "worker"] = setting(
         "all",
-        built=NotBuilt("running the API and the background work apart", off="all"),
         doc="What this process does: serve clients, work in the background, or all. ``--mode`` wins over it.",
     )
     server: ServerConfig = section(ServerConfig)

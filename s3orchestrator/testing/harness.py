@@ -16,7 +16,7 @@ from twisted.internet.defer import Deferred
 from twisted.internet.task import Clock
 from twisted.python.failure import Failure
 
-from s3orchestrator.app import Core, build_core
+from s3orchestrator.app.core import Core, build_core
 from s3orchestrator.backends.memory import MemoryBackend
 from s3orchestrator.bodies.sources import BytesBody, collect
 from s3orchestrator.concurrency import start
@@ -29,7 +29,9 @@ from s3orchestrator.objects.incoming import Incoming
 from s3orchestrator.protocol.conditions import WriteCondition
 from s3orchestrator.protocol.metadata import ObjectMetadata
 from s3orchestrator.protocol.payload import Payload
-from s3orchestrator.services.sweeper import Sweeper
+from s3orchestrator.services.cleanup import Cleanup
+from s3orchestrator.services.rests import Rests
+from s3orchestrator.services.stale_uploads import StaleUploads
 from s3orchestrator.store.fsck import check
 from s3orchestrator.store.sqlite import IN_MEMORY, SqliteDatabase
 
@@ -61,6 +63,29 @@ class LedgerInMemory(SqliteDatabase):
         if self._begin_with is not None:
             self._connection.deserialize(self._begin_with)
         return self._connection
+
+
+@frozen
+class Sweeper:
+    """What time brings, all at once: the services that tidy up, one after the other."""
+
+    _core: Core
+    _rests: Rests
+    _stale_after: float
+
+    @classmethod
+    def of(cls, core: Core, stale_after: float = 86_400) -> Sweeper:
+        """Build the services."""
+        return cls(core, Rests(core.ledger.blobs, core.backends, core.cleaner, core.ledger_id), stale_after)
+
+    async def run_once(self) -> None:
+        """Run each of them."""
+        core = self._core
+        core.cleaner.tell_again()
+        ledger = core.ledger
+        await StaleUploads(ledger.database, ledger.uploads, core.cleaner, self._stale_after).run_once()
+        await Cleanup(ledger.blobs, core.cleaner).run_once()
+        await self._rests.run_once()
 
 
 @frozen
@@ -109,15 +134,7 @@ class Harness:
         self.run(ledger.blobs.recover())
         self.run(self.core.objects.catalog.load(["photos"]))
         self.bucket = self.core.objects.catalog.get("photos")
-        self.sweeper = Sweeper(
-            database,
-            ledger.blobs,
-            ledger.uploads,
-            self.core.backends,
-            self.core.cleaner,
-            database.ledger_id,
-            86400,
-        )
+        self.sweeper = Sweeper.of(self.core)
 
     def _configuration(self) -> str:
         lines = [

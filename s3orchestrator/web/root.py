@@ -3,12 +3,28 @@
 from __future__ import annotations
 
 from twisted.web.resource import Resource
+from twisted.web.server import NOT_DONE_YET
 from twisted.web.server import Request as TwistedRequest
 
 from s3orchestrator.protocol.addressing import bucket_of_host
 from s3orchestrator.web.request import Request
 
 HEALTH_PATHS = frozenset({b"/health", b"/health/", b"/health/ready"})
+
+
+class Elsewhere(Resource):
+    """Stands where the S3 API is in other processes: this one works in the background only."""
+
+    isLeaf = True
+
+    def __init__(self) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]
+
+    def render(self, request: TwistedRequest) -> int:
+        """Say that there is nothing to be had here."""
+        assert isinstance(request, Request)
+        request.respond(404, [(b"Content-Type", b"text/plain")], b"This instance serves no objects.\n")
+        return NOT_DONE_YET
 
 
 class Root(Resource):

@@ -26,7 +26,7 @@ from twisted.logger import LogEvent, LogLevel, globalLogPublisher
 from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase
 
-from s3orchestrator.app import Orchestrator, build
+from s3orchestrator.app.orchestrator import Orchestrator, build
 from s3orchestrator.backends.memory import MemoryBackend
 from s3orchestrator.config.loader import load
 from s3orchestrator.config.sections import Config

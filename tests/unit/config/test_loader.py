@@ -159,7 +159,6 @@ notifications: {endpoints: []}
     def test_everything_not_built(self) -> None:
         """Each feature that is asked for and not there stops the start, by its path."""
         wanted = {
-            "mode": "mode: worker",
             "replication.factor": "replication: {factor: 2}",
             "encryption.enabled": "encryption: {enabled: true, master_key_file: /k}",
             "cache.enabled": "cache: {enabled: true}",

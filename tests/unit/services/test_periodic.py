@@ -6,7 +6,9 @@ from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
+from s3orchestrator.errors import StoreUnavailable
 from s3orchestrator.services.periodic import Periodic
+from s3orchestrator.store.locks import LocalLocks
 
 
 class PeriodicTests(SynchronousTestCase):
@@ -80,3 +82,60 @@ class PeriodicTests(SynchronousTestCase):
         self.successResultOf(first)
         self.successResultOf(second)
         self.assertEqual(len(self.ran), 1)
+
+    def test_skipped_without_lock(self) -> None:
+        """A tick does nothing while somebody else holds the lock, and the next one does not mind."""
+        locks = LocalLocks()
+        service = Periodic("work", 60, self.work, self.clock, locks=locks)
+        elsewhere = locks.hold("work")
+        self.assertTrue(self.successResultOf(Deferred.fromCoroutine(elsewhere.__aenter__())))
+        self.successResultOf(service.trigger())
+        self.assertEqual((self.ran, service.report().last_result), ([], "skipped"))
+        self.successResultOf(Deferred.fromCoroutine(elsewhere.__aexit__(None, None, None)))
+        self.successResultOf(service.trigger())
+        self.assertEqual((len(self.ran), service.report().last_result), (1, "success"))
+
+    def test_jitter(self) -> None:
+        """Instances started together do not tick together."""
+        service = Periodic("work", 60, self.work, self.clock, chance=lambda: 0.5)
+        service.startService()
+        self.clock.pump([15, 59, 1, 60])
+        self.assertEqual(self.ran, [75, 135])
+        self.successResultOf(service.stopService())
+
+    def test_stopped_before_it_began(self) -> None:
+        """Nothing is left on the clock."""
+        service = Periodic("work", 60, self.work, self.clock, chance=lambda: 0.5)
+        service.startService()
+        self.successResultOf(service.stopService())
+        self.assertEqual(self.clock.getDelayedCalls(), [])
+
+    def test_another_interval(self) -> None:
+        """A running service takes another pace."""
+        self.service.startService()
+        self.clock.advance(50)
+        self.service.set_interval(30)
+        self.clock.pump([29, 1, 30])
+        self.assertEqual(self.ran, [80, 110])
+
+    def test_report(self) -> None:
+        """What an operator hears: the last success, and failures since."""
+        self.service.startService()
+        self.clock.advance(60)
+        self.fails = True
+        self.clock.pump([60, 60])
+        report = self.service.report()
+        self.assertEqual(
+            (report.last_success, report.consecutive_failures, report.last_result), (60, 2, "error")
+        )
+        self.assertEqual(len(self.flushLoggedErrors(ValueError)), 2)
+
+    def test_ledger_away(self) -> None:
+        """A run that the ledger puts off counts as failed, without a traceback each minute."""
+
+        async def away() -> None:
+            raise StoreUnavailable("away")
+
+        service = Periodic("away", 60, away, self.clock)
+        self.successResultOf(service.trigger())
+        self.assertEqual(service.report().consecutive_failures, 1)

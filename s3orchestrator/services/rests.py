@@ -1,8 +1,5 @@
 """
-What time brings to the ledger: doomed blobs that are due again, rests that end, uploads gone stale.
-
-The cleaner deletes at once what a request has doomed; the sweep takes care of whatever was
-put off, and of everything that was in progress when the process died.
+Names that rest (L8): forgotten when their quiet period is over, looked at once more where unclear.
 """
 
 from __future__ import annotations
@@ -16,15 +13,14 @@ from s3orchestrator.concurrency import concurrently
 from s3orchestrator.domain.describing import read_stamp
 from s3orchestrator.domain.records import Blob
 from s3orchestrator.errors import BackendError, BackendRefused, BackendUnavailable, NoSuchBlob
-from s3orchestrator.interfaces import IBackend, IBlobs, IDatabase, IUploads, ListedUpload
+from s3orchestrator.interfaces import IBackend, IBlobs, ListedUpload
 from s3orchestrator.objects.backends import Backends
 from s3orchestrator.objects.cleaning import Cleaner
 from s3orchestrator.telemetry.logging import make_logger
 
 BATCH = 100
-MAX_BATCHES = 100  # per sweep; what is left comes with the next
+MAX_BATCHES = 100  # per run; what is left comes with the next
 AT_ONCE = 4  # names looked at on one backend
-DAY_MS = 86_400_000  # how long a completed upload is remembered, so that a repeated Complete is answered
 
 # Larger copies within S3 are made in parts, and probing tries uploads out: both may leave one.
 COPIED_WHOLE = 5 << 30
@@ -37,59 +33,32 @@ _DOES_NOT_LIST = frozenset({400, 403, 405, 501})
 
 
 @define(eq=False)
-class Sweeper:
+class Rests:
     """
-    One sweep over everything that is due.
+    Ends the rests that are over.
 
     Unclear names are looked at in the background: that takes as long as their backends like.
     """
 
     log = make_logger()
-    _database: IDatabase
     _blobs: IBlobs
-    _uploads: IUploads
     _backends: Backends
     _cleaner: Cleaner
     _ledger_id: str
-    _stale_after: float
     _is_looking: bool = field(default=False, init=False)
     _without_versions: set[str] = field(factory=set, init=False)
 
     async def run_once(self) -> None:
-        """Do what is due; one backend's failure stops nothing else."""
-        self._cleaner.tell_again()
-        await self._expire_uploads()
-        await self._retry_doomed()
-        await self._end_rests()
+        """Forget clear names that are due, and have a look at the unclear ones."""
+        for _ in range(MAX_BATCHES):
+            if await self._blobs.end_rests(BATCH) < BATCH:
+                break
         if not self._is_looking:
             self._is_looking = True
             self._cleaner.background(self._look_at_rests())
 
-    async def _expire_uploads(self) -> None:
-        now = self._database.now_ms()
-        for _ in range(MAX_BATCHES):
-            doomed = await self._uploads.expire(now - int(self._stale_after * 1000), now - DAY_MS)
-            self._cleaner.clean(doomed)
-            if not doomed:
-                return
-
-    async def _retry_doomed(self) -> None:
-        for _ in range(MAX_BATCHES):
-            limit = min(BATCH, self._cleaner.room())
-            if not limit:
-                return
-            blobs = await self._blobs.claim_doomed(limit, busy=self._cleaner.busy())
-            self._cleaner.clean(blobs)
-            if len(blobs) < limit:
-                return
-
-    async def _end_rests(self) -> None:
-        for _ in range(MAX_BATCHES):
-            if await self._blobs.end_rests(BATCH) < BATCH:
-                return
-
     async def _look_at_rests(self) -> None:
-        """After its first silence a backend is left alone until the next sweep."""
+        """After its first silence a backend is left alone until the next run."""
         silent: set[str] = set()
         try:
             for _ in range(MAX_BATCHES):

@@ -1,0 +1,107 @@
+"""The services that work in the background, and who of them runs in which mode."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Iterable, Sequence
+from random import Random
+
+from attrs import define, field
+
+from s3orchestrator.app.core import Core
+from s3orchestrator.services.cleanup import Cleanup
+from s3orchestrator.services.periodic import Periodic, Report
+from s3orchestrator.services.prober import Prober
+from s3orchestrator.services.rests import Rests
+from s3orchestrator.services.stale_uploads import StaleUploads
+
+MINUTE = 60.0
+HOUR = 3600.0
+
+Work = Callable[[], Awaitable[object]]
+
+
+@define(eq=False)
+class Background:
+    """Services by name."""
+
+    _services: dict[str, Periodic]
+
+    @classmethod
+    def of(cls, services: Iterable[Periodic]) -> Background:
+        """Collect services that have not been started."""
+        return cls({service.name: service for service in services})
+
+    def start(self) -> None:
+        """Let all of them tick."""
+        for service in self._services.values():
+            service.startService()
+
+    def run_all(self) -> None:
+        """Run each of them now; nobody waits for it."""
+        for service in self._services.values():
+            service.trigger()
+
+    async def stop(self) -> None:
+        """Stop all of them, at once, and wait until each has let go."""
+        stopping = [service.stopService() for service in self._services.values() if service.running]
+        for stopped in stopping:
+            await stopped
+
+    def __getitem__(self, name: str) -> Periodic:
+        """:raises KeyError: there is no such service in this mode."""
+        return self._services[name]
+
+    def reports(self) -> Sequence[Report]:
+        """How each of them fares, by name."""
+        return [self._services[name].report() for name in sorted(self._services)]
+
+
+@define(eq=False)
+class Services:
+    """Builds the services of a core."""
+
+    _core: Core
+    prober: Prober
+    _random: Random = field(factory=Random)
+
+    @classmethod
+    def of(cls, core: Core) -> Services:
+        """Begin with the prober, which also has its turn before anybody is served."""
+        return cls(core, Prober(core.backends, core.ledger.blobs, core.cleaner, core.reactor))
+
+    def build(self) -> Background:
+        """
+        Return those of the mode: an `api` instance has only what each instance needs for itself.
+        """
+        config, core = self._core.config, self._core
+        ledger = core.ledger
+        # Names that rest for less than a minute are for tests, which do not want to wait.
+        often = min(MINUTE, config.write_path.quiet_period)
+        rests = Rests(ledger.blobs, core.backends, core.cleaner, core.ledger_id)
+        stale = StaleUploads(ledger.database, ledger.uploads, core.cleaner, config.multipart.stale_after)
+        own = [
+            self._own("hand-over", often, self._hand_over),
+            self._own("probe", often, self.prober.run_once),
+        ]
+        if config.mode == "api":
+            return Background.of(own)
+        return Background.of(
+            [
+                *own,
+                self._shared("cleanup", often, Cleanup(ledger.blobs, core.cleaner).run_once),
+                self._shared("rests", often, rests.run_once),
+                self._shared("stale-uploads", min(HOUR, config.multipart.stale_after), stale.run_once),
+            ]
+        )
+
+    async def _hand_over(self) -> None:
+        self._core.cleaner.tell_again()
+
+    def _own(self, name: str, interval: float, work: Work) -> Periodic:
+        """A service of each instance."""
+        return Periodic(name, interval, work, self._core.reactor, chance=self._random.random)
+
+    def _shared(self, name: str, interval: float, work: Work) -> Periodic:
+        """A service that one instance at a time runs for all."""
+        locks = self._core.ledger.locks
+        return Periodic(name, interval, work, self._core.reactor, locks=locks, chance=self._random.random)

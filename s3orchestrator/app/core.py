@@ -1,0 +1,156 @@
+"""
+Ledger, backends and engine: everything but the doors.
+
+What a class needs is what its constructor asks for, and here it is given it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from attrs import define, frozen
+
+from s3orchestrator.backends.building import backend_of
+from s3orchestrator.config.sections import Config
+from s3orchestrator.domain.fleet import Fleet, Member
+from s3orchestrator.domain.records import Usage
+from s3orchestrator.interfaces import IBackend, ILocks
+from s3orchestrator.objects.backends import Backends
+from s3orchestrator.objects.catalog import Catalog
+from s3orchestrator.objects.cleaning import Cleaner
+from s3orchestrator.objects.copying import ObjectCopier
+from s3orchestrator.objects.deleting import ObjectDeleter
+from s3orchestrator.objects.engine import Objects
+from s3orchestrator.objects.listing import ObjectLister
+from s3orchestrator.objects.multipart import MultipartUploads
+from s3orchestrator.objects.parts import PartWriter
+from s3orchestrator.objects.reading import ObjectReader
+from s3orchestrator.objects.writing import Committer, ObjectWriter
+from s3orchestrator.store.blobs import Blobs
+from s3orchestrator.store.buckets import Buckets
+from s3orchestrator.store.locks import LocalLocks
+from s3orchestrator.store.operations import ILedger
+from s3orchestrator.store.sqlite import SqliteDatabase
+from s3orchestrator.store.uploads import Uploads
+from s3orchestrator.store.versions import Versions
+
+
+def _as_it_is(wrapped: Any) -> Any:
+    return wrapped
+
+
+@frozen
+class Wrapping:
+    """What somebody puts around the ledger and around each backend, to watch them or to let them fail."""
+
+    ledger: Callable[[ILedger], ILedger] = _as_it_is
+    backend: Callable[[IBackend], IBackend] = _as_it_is
+
+
+@define(eq=False)
+class Ledger:
+    """The store's roles over one database."""
+
+    database: ILedger
+    buckets: Buckets
+    blobs: Blobs
+    versions: Versions
+    uploads: Uploads
+    locks: ILocks
+
+
+@define(eq=False)
+class Core:
+    """Ledger, backends and engine."""
+
+    config: Config
+    reactor: Any
+    ledger: Ledger
+    backends: Backends
+    cleaner: Cleaner
+    objects: Objects
+
+    @property
+    def ledger_id(self) -> str:
+        """Which ledger this is, as stamps on the backends say."""
+        return self.ledger.database.ledger_id
+
+    async def left_out(self) -> list[Usage]:
+        """Backends that hold bytes and are not in the configuration (any more)."""
+        configured = {settings.name for settings in self.config.backends}
+        usage = await self.ledger.blobs.usage()
+        return [known for known in usage if known.taken and known.backend not in configured]
+
+    async def close(self) -> None:
+        """Let go of the backends, and then of the ledger."""
+        for backend in self.backends.all():
+            await backend.close()
+        await self.ledger.database.close()
+
+
+async def open_ledger(config: Config, reactor: Any) -> ILedger:
+    """
+    Open the ledger the configuration names. May block for as long as migrations take.
+
+    :raises LedgerInUse: another process has it.
+    """
+    return SqliteDatabase(config.database.path, reactor).open()
+
+
+async def build_core(
+    config: Config,
+    reactor: Any,
+    database: ILedger,
+    stand_ins: Mapping[str, IBackend] | None = None,
+    wrapping: Wrapping | None = None,
+) -> Core:
+    """Build the engine on an open ledger; `stand_ins` are used for backends of their names."""
+    wrapping = wrapping or Wrapping()
+    by_name: dict[str, IBackend] = {}
+    ledger = _ledger(config, wrapping.ledger(database), by_name)
+    holding = {known.backend for known in await ledger.blobs.usage() if known.taken}
+    for settings in config.backends:
+        backend = (stand_ins or {}).get(settings.name) or backend_of(
+            settings, config.server, reactor, holds_data=settings.name in holding
+        )
+        by_name[settings.name] = wrapping.backend(backend)
+    fleet = Fleet(
+        tuple(Member(settings.name, settings.max_object_size) for settings in config.backends),
+        config.routing_strategy,
+    )
+    backends = Backends(fleet, by_name, ledger.blobs, reactor)
+    cleaner = Cleaner(backends, ledger.blobs, ledger.uploads, reactor, database.ledger_id)
+    return Core(config, reactor, ledger, backends, cleaner, _objects(config, ledger, backends, cleaner))
+
+
+def _ledger(config: Config, database: ILedger, by_name: Mapping[str, IBackend]) -> Ledger:
+    def traits_of(name: str) -> Any:
+        backend = by_name.get(name)
+        return backend.traits if backend is not None else None
+
+    return Ledger(
+        database,
+        Buckets(database),
+        Blobs(database, traits_of=traits_of, quiet_period=config.write_path.quiet_period),
+        Versions(database),
+        Uploads(database, traits_of=traits_of),
+        LocalLocks(),
+    )
+
+
+def _objects(config: Config, ledger: Ledger, backends: Backends, cleaner: Cleaner) -> Objects:
+    ledger_id, keep = ledger.database.ledger_id, config.write_path.replay_limit
+    committer = Committer(ledger.versions, ledger.blobs, cleaner)
+    reader = ObjectReader(ledger.versions, backends)
+    writer = ObjectWriter(backends, ledger.blobs, committer, cleaner, ledger_id, keep)
+    return Objects(
+        Catalog(ledger.buckets, cleaner),
+        reader,
+        writer,
+        ObjectDeleter(ledger.versions, cleaner),
+        ObjectCopier(backends, ledger.blobs, reader, writer, committer, cleaner, ledger_id),
+        MultipartUploads(backends, ledger.uploads, committer, cleaner, ledger_id),
+        PartWriter(backends, ledger.blobs, ledger.uploads, reader, cleaner, keep),
+        ObjectLister(ledger.versions, ledger.uploads),
+    )

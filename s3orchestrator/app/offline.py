@@ -1,0 +1,56 @@
+"""A ledger that no daemon holds, for commands that look at it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from attrs import define
+
+from s3orchestrator.app.core import Core, build_core, open_ledger
+from s3orchestrator.config.sections import Config
+from s3orchestrator.domain.records import Finding
+from s3orchestrator.interfaces import IBackend
+from s3orchestrator.objects.checking import BackendChecker
+from s3orchestrator.store.fsck import check, repair
+
+
+@define(eq=False)
+class Offline:
+    """Nothing is served and nothing tidied up."""
+
+    _core: Core
+    checker: BackendChecker
+
+    @property
+    def backends(self) -> Sequence[IBackend]:
+        """Every configured backend."""
+        return self._core.backends.all()
+
+    async def check(self) -> list[Finding]:
+        """Return what is wrong within the ledger."""
+        return await check(self._core.ledger.database)
+
+    async def left_out(self) -> list[Finding]:
+        """Return the backends that cannot be compared, because nothing is known of them."""
+        message = "holds {} bytes, and is not in the configuration"
+        left_out = await self._core.left_out()
+        return [Finding("unreachable", known.backend, message.format(known.taken)) for known in left_out]
+
+    async def repair(self, findings: Sequence[Finding]) -> None:
+        """Mend what can be mended without losing data."""
+        await repair(self._core.ledger.database, findings)
+
+    async def close(self) -> None:
+        """Let go of the ledger and the backends."""
+        await self._core.close()
+
+
+async def open_offline(config: Config, reactor: Any) -> Offline:
+    """
+    Open a ledger and its backends without serving and without tidying up.
+
+    :raises LedgerInUse: a daemon has it.
+    """
+    core = await build_core(config, reactor, await open_ledger(config, reactor))
+    return Offline(core, BackendChecker(core.ledger.blobs, core.ledger.uploads, reactor))

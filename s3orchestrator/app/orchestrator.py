@@ -1,0 +1,158 @@
+"""A whole orchestrator: started, serving, stopped."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from attrs import define, field
+from twisted.internet.defer import Deferred
+
+from s3orchestrator.app.background import Background, Services
+from s3orchestrator.app.core import Core, Wrapping, build_core, open_ledger
+from s3orchestrator.app.doors import Doors
+from s3orchestrator.concurrency import deadline
+from s3orchestrator.concurrency import start as begin
+from s3orchestrator.config.sections import Config
+from s3orchestrator.errors import StoreUnavailable
+from s3orchestrator.telemetry.logging import make_logger
+
+CLEAN_LIMIT = 3.0  # seconds that cleaning up has once we are told to stop; the next start goes on with it
+
+
+@define(eq=False)
+class Orchestrator:
+    """`start` it, and it serves until `stop`."""
+
+    log = make_logger()
+    config: Config
+    reactor: Any
+    _wrapping: Wrapping | None = None
+    _core: Core | None = field(default=None, init=False)
+    _doors: Doors | None = field(default=None, init=False)
+    _background: Background | None = field(default=None, init=False)
+    _stopping: bool = field(default=False, init=False)
+    _starting: Deferred[None] | None = field(default=None, init=False)
+
+    @property
+    def endpoint(self) -> str:
+        """The URL that clients use; once started."""
+        assert self._doors is not None
+        return self._doors.endpoint
+
+    @property
+    def core(self) -> Core:
+        """Ledger, backends and engine; once started."""
+        assert self._core is not None
+        return self._core
+
+    @property
+    def background(self) -> Background:
+        """The services; once started."""
+        assert self._background is not None
+        return self._background
+
+    async def start(self) -> None:
+        """
+        Open everything, tidy up after the last process, and listen.
+
+        :raises OrchestratorError: something cannot be opened; what was opened is closed again.
+        :raises CancelledError: it was told to stop meanwhile; likewise.
+        """
+        self._starting = begin(self._start())
+        try:
+            await self._starting
+        finally:
+            self._starting = None
+
+    async def _start(self) -> None:
+        core = await self._open()
+        try:
+            services = Services.of(core)
+            await self._prepare(core, services)
+            self._background = services.build()
+            self._doors = Doors(core, self._background)
+            self._doors.open()
+        except BaseException:
+            await self._close(core)
+            raise
+        self._core = core
+        self._background.start()
+        # What waited while nobody was there must not wait for the first tick.
+        self._background.run_all()
+        self._doors.say_ready(True)
+        self.log.info("serving at {endpoint}", endpoint=self.endpoint)
+
+    async def _open(self) -> Core:
+        database = await open_ledger(self.config, self.reactor)
+        try:
+            return await build_core(self.config, self.reactor, database, wrapping=self._wrapping)
+        except BaseException:
+            await database.close()
+            raise
+
+    async def _prepare(self, core: Core, services: Services) -> None:
+        limits = {settings.name: settings.quota_bytes or None for settings in self.config.backends}
+        await core.ledger.blobs.set_limits(limits)
+        doomed = await core.ledger.blobs.recover()
+        if doomed:
+            self.log.info("{doomed} unfinished writes of the last run are being removed", doomed=doomed)
+        for known in await core.left_out():
+            self.log.warn(
+                "{backend} holds {bytes} bytes, which nobody can read: it is not in the configuration",
+                backend=known.backend,
+                bytes=known.taken,
+            )
+        await core.objects.catalog.load(bucket.name for bucket in self.config.buckets)
+        await services.prober.run_once()
+
+    async def stop(self) -> None:
+        """Refuse new connections, finish what is in flight within a limit, and close everything."""
+        if self._stopping:
+            return
+        self._stopping = True
+        if self._starting is not None:
+            await self._give_up_starting(self._starting)
+            return
+        if self._core is None or self._doors is None or self._background is None:
+            return
+        self._doors.say_ready(False)
+        if self.config.server.shutdown_delay:
+            await self._sleep(self.config.server.shutdown_delay)
+        await self._doors.close()
+        await self._background.stop()
+        await self._close(self._core)
+        self.log.info("stopped")
+
+    async def _give_up_starting(self, starting: Deferred[None]) -> None:
+        """Whoever waits for the start hears of it; we only wait until everything is closed."""
+        ended: Deferred[None] = Deferred()
+
+        def end(result: Any) -> Any:
+            self.reactor.callLater(0, ended.callback, None)
+            return result
+
+        starting.addBoth(end)
+        starting.cancel()
+        await ended
+
+    async def _close(self, core: Core) -> None:
+        try:
+            await deadline(CLEAN_LIMIT, core.cleaner.drained(), self.reactor, _too_slow)
+        except StoreUnavailable as error:
+            # What is left is in the ledger, and is found at the next start.
+            self.log.warn("cleaning up is left to the next start: {error}", error=str(error))
+        await core.close()
+
+    def _sleep(self, seconds: float) -> Deferred[None]:
+        waiting: Deferred[None] = Deferred()
+        self.reactor.callLater(seconds, waiting.callback, None)
+        return waiting
+
+
+def _too_slow() -> Exception:
+    return StoreUnavailable("it takes too long")
+
+
+def build(config: Config, reactor: Any, wrapping: Wrapping | None = None) -> Orchestrator:
+    """Return an orchestrator that has not been started."""
+    return Orchestrator(config, reactor, wrapping)
