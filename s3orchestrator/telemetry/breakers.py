@@ -1,0 +1,31 @@
+"""What circuit breakers show to the outside: one pair of metrics for the database and for each backend."""
+
+from __future__ import annotations
+
+from prometheus_client import Counter, Gauge
+
+from s3orchestrator.domain.breaker import State
+
+DATABASE = "database"  # the name that the ledger's breaker has among those of the backends
+
+STATES = Gauge(
+    "s3o_circuit_breaker_state",
+    "State of a circuit breaker: 0 closed, 1 open, 2 half-open.",
+    ["name"],
+)
+TRANSITIONS = Counter(
+    "s3o_circuit_breaker_transitions_total",
+    "Changes of state of a circuit breaker.",
+    ["name", "from", "to"],
+)
+
+
+def show(name: str, state: State = State.CLOSED) -> None:
+    """Show a breaker that is new, so that it can be seen before it first changes."""
+    STATES.labels(name).set(state)
+
+
+def moved(name: str, before: State, after: State) -> None:
+    """Show that a breaker has changed."""
+    STATES.labels(name).set(after)
+    TRANSITIONS.labels(name, before.name.lower(), after.name.lower()).inc()
