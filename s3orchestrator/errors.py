@@ -162,6 +162,18 @@ class LedgerTooNew(OrchestratorError):
     """A newer release has changed the ledger in a way that this one would damage."""
 
 
+class LedgerIncomplete(OrchestratorError):
+    """A copy into this ledger was broken off; it must not be served from."""
+
+
+class LedgerNotEmpty(OrchestratorError):
+    """A ledger that was to be written as a whole holds something already."""
+
+
+class LedgersDiffer(OrchestratorError):
+    """Two ledgers that should be the same are not."""
+
+
 class BodyAborted(OrchestratorError):
     """The client left, or stalled, before the whole body had come."""
 

@@ -15,7 +15,7 @@ from importlib.resources import files
 
 from attrs import frozen
 
-from s3orchestrator.errors import LedgerTooNew
+from s3orchestrator.errors import LedgerIncomplete, LedgerTooNew
 from s3orchestrator.interfaces import ITransaction
 
 _FILE_NAME = re.compile(r"(\d{4})_(\w+)\.sql")
@@ -41,6 +41,9 @@ CREATE_LEDGER = """
     INSERT INTO ledger (id, created_ms, commits)
     SELECT :id, :now_ms, 0 WHERE NOT EXISTS (SELECT 1 FROM ledger)
 """
+
+NAME = "SELECT id FROM ledger"
+INCOMPLETE = "incomplete"  # the name of a ledger that is being copied into; no real one is of this length
 
 
 @frozen
@@ -76,6 +79,7 @@ async def migrate(tx: ITransaction, steps: Sequence[Migration], *, now_ms: int, 
     `ledger_id` is for a ledger that is made now.
 
     :raises LedgerTooNew: code of our level must not touch what is there.
+    :raises LedgerIncomplete: it is half of a copy.
     """
     await tx.run(CREATE_HISTORY)
     current = await tx.one(CURRENT)
@@ -97,6 +101,9 @@ async def migrate(tx: ITransaction, steps: Sequence[Migration], *, now_ms: int, 
             now_ms=now_ms,
         )
     await tx.run(CREATE_LEDGER, id=ledger_id, now_ms=now_ms)
+    named = await tx.one(NAME)
+    if named is not None and named[0] == INCOMPLETE:
+        raise LedgerIncomplete("a copy into this ledger was broken off: remove the ledger, and copy it again")
     return len(missing)
 
 

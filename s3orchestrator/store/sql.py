@@ -51,6 +51,10 @@ SQLITE = Dialect(
         # In statements.
         "greatest": "max",
         "skip_locked": "",
+        # The ids that were given out, also those of rows that have gone.
+        "last_id_given": "SELECT seq FROM sqlite_sequence WHERE name = :table",
+        "forget_last_id": "DELETE FROM sqlite_sequence WHERE name = :table",
+        "give_ids_after": "INSERT INTO sqlite_sequence (name, seq) VALUES (:table, :last)",
         # Locks: there is one writer, and it is us.
         "hold_bucket": "",
         "hold_bucket_alone": "",
