@@ -202,6 +202,14 @@ def _database(config: Config, problems: Problems) -> None:
         )
 
 
+def _mode(config: Config, problems: Problems) -> None:
+    if config.mode != "all" and config.database.engine == "sqlite":
+        left = {"api": "works in the background", "worker": "serves clients"}[config.mode]
+        problems.warn(
+            "mode", f"is {config.mode}, and SQLite is for one process: nobody {left} while this one runs"
+        )
+
+
 def _backends(config: Config, problems: Problems) -> None:
     if not config.backends:
         problems.error(
@@ -335,6 +343,7 @@ _RULES: tuple[Callable[[Config, Problems], None], ...] = (
     _users,
     _credential_names,
     _database,
+    _mode,
     _backends,
     _places,
     _copies,

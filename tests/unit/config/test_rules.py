@@ -215,6 +215,15 @@ class ServerTests(SynchronousTestCase):
         )
 
 
+class ModeTests(SynchronousTestCase):
+    def test_alone(self) -> None:
+        """SQLite is for one process: half of the work would be left undone, which may be meant."""
+        for mode in ("api", "worker"):
+            (warning,) = load(f"mode: {mode}\n" + MINIMAL, {}).warnings
+            self.assertIn("SQLite is for one process", str(warning))
+        self.assertEqual(load("mode: all\n" + MINIMAL, {}).warnings, ())
+
+
 class WritePathTests(SynchronousTestCase):
     """How objects get to the backends."""
 
