@@ -166,7 +166,8 @@ def fetch(
 def fsck(config: Path, *options: str) -> subprocess.CompletedProcess[str]:
     """Run the command on a ledger that nobody serves; exit status and what it printed."""
     command = [COMMAND, "fsck", "--config", str(config), *options]
-    return subprocess.run(command, capture_output=True, text=True, timeout=300, check=False)
+    environment = {"S3O_PORT": "1", **os.environ}  # which daemon's port does not matter
+    return subprocess.run(command, capture_output=True, text=True, timeout=300, check=False, env=environment)
 
 
 # --- backends, without us -----------------------------------------------------------------
@@ -253,16 +254,13 @@ class Location:
     size: int
 
 
-@frozen
-class LedgerFile:
-    """The SQLite file, read with the views that operators have."""
-
-    path: Path
+class LedgerRows:
+    """A ledger, read with the views that operators have."""
 
     def locations(self) -> dict[str, list[Location]]:
         """Where each `bucket/key` is."""
         found: dict[str, list[Location]] = {}
-        for row in self._query(
+        for row in self.query(
             "SELECT object_key, backend_name, backend_key, size_bytes FROM object_locations WHERE is_latest"
         ):
             key, backend, name, size = row
@@ -272,7 +270,7 @@ class LedgerFile:
     def unsettled(self) -> list[dict[str, Any]]:
         """Rows that time or an open upload will still move: everything that is not live."""
         names = ("backend", "name", "state", "unclear", "due_ms", "reason", "last_error")
-        rows = self._query(f"SELECT {', '.join(names)} FROM blobs WHERE state <> 'live'")
+        rows = self.query(f"SELECT {', '.join(names)} FROM blobs WHERE state <> 'live'")
         found = [dict(zip(names, row, strict=True)) for row in rows]
         return [row for row in found if not row["name"].startswith(_SCRATCH)]
 
@@ -280,10 +278,35 @@ class LedgerFile:
         """Those that are being deleted."""
         return [row for row in self.unsettled() if row["state"] == "doomed"]
 
-    def _query(self, statement: str) -> list[Any]:
+    def query(self, statement: str) -> list[Any]:
+        """Ask the database itself."""
+        raise NotImplementedError
+
+
+@frozen
+class LedgerFile(LedgerRows):
+    """The SQLite file."""
+
+    path: Path
+
+    def query(self, statement: str) -> list[Any]:
+        """See `LedgerRows`."""
         # Not read-only: a reader of a write-ahead log may have to make its index anew.
         with closing(sqlite3.connect(f"file:{self.path}?mode=rw", uri=True, timeout=PATIENCE)) as ledger:
             return list(ledger.execute(statement))
+
+
+@frozen
+class LedgerDatabase(LedgerRows):
+    """A PostgreSQL database; `connect` opens a connection of psycopg2."""
+
+    connect: Callable[[], Any]
+
+    def query(self, statement: str) -> list[Any]:
+        """See `LedgerRows`."""
+        with closing(self.connect()) as connection, connection.cursor() as cursor:
+            cursor.execute(statement)
+            return list(cursor.fetchall())
 
 
 # --- all of it together -------------------------------------------------------------------
@@ -298,8 +321,8 @@ class Deployment:
     """
 
     config_path: Path
-    daemon: Daemon
-    ledger: LedgerFile
+    daemon: Any  # or several that act as one
+    ledger: LedgerRows
     storage: Mapping[str, Storage]
 
     def settle(self) -> None:

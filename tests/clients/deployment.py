@@ -13,17 +13,9 @@ import boto3
 from attrs import define, field
 from botocore.config import Config
 
-from tests.running import (
-    Daemon,
-    Deployment,
-    DirectoryStorage,
-    LedgerFile,
-    S3Storage,
-    Storage,
-    digest_of,
-    wait_until,
-)
-from tests.servers import Server, free_port
+from tests.ledgers import Places, ledger
+from tests.running import Deployment, DirectoryStorage, S3Storage, Storage, digest_of, wait_until
+from tests.servers import Server
 
 ROOT = Path(__file__).parent.parent.parent
 MIB = 1 << 20
@@ -44,7 +36,7 @@ server:
   listen_addr: "127.0.0.1:{port}"
   domains: ["{domain}"]
   log_level: info
-database: {{driver: sqlite, path: "{ledger}"}}
+{ledger}
 routing_strategy: spread
 write_path: {{quiet_period: 2s}}
 backends:
@@ -148,7 +140,7 @@ def empty_bucket(client: Any, bucket: str) -> None:
 
 def deploy(directory: Path, servers: Iterable[Server]) -> Clients:
     """Write the configuration into `directory`; the daemon is not started yet."""
-    port = free_port()
+    chosen, listening = ledger(directory), Places()
     storage: dict[str, Storage] = {"disk": DirectoryStorage(directory / "disk")}
     backends = ""
     for server in servers:
@@ -164,17 +156,16 @@ def deploy(directory: Path, servers: Iterable[Server]) -> Clients:
     config = directory / "s3orchestrator.yaml"
     config.write_text(
         _CONFIGURATION.format(
-            port=port,
             domain=DOMAIN,
-            ledger=directory / "ledger.db",
+            ledger=chosen.line,
+            port=listening.port,
             disk=directory / "disk",
             backends=backends.rstrip(),
             buckets="\n".join(f"  - {{name: {name}, credentials: [{_key_pair(name)}]}}" for name in BUCKETS),
             **{user: _key_pair(user) for user in ("alice", "reader", "writer")},
         )
     )
-    daemon = Daemon(["serve", "--config", str(config)], port, directory / "serve.log")
-    return Clients(config, daemon, LedgerFile(directory / "ledger.db"), storage, directory)
+    return Clients(config, listening.daemons(config, directory), chosen.rows, storage, directory)
 
 
 def _key_pair(who: str) -> str:

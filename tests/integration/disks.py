@@ -14,8 +14,8 @@ from attrs import define, field
 from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError
 
-from tests.running import Daemon, Deployment, DirectoryStorage, LedgerFile
-from tests.servers import free_port
+from tests.ledgers import Places, ledger
+from tests.running import Deployment, DirectoryStorage
 
 T = TypeVar("T")
 
@@ -25,7 +25,7 @@ MIB = 1 << 20
 
 _CONFIGURATION = """\
 server: {{listen_addr: "127.0.0.1:{port}", log_level: info}}
-database: {{driver: sqlite, path: "{ledger}"}}
+{ledger}
 routing_strategy: spread
 write_path: {{quiet_period: 2s}}
 backends:
@@ -74,13 +74,13 @@ def disks(directory: Path, quota: int = QUOTA, disk1: Path | None = None, disk2:
     """Write a configuration below `directory`; nothing is started yet."""
     directory.mkdir(parents=True, exist_ok=True)
     places = {"disk1": disk1 or directory / "disk1", "disk2": disk2 or directory / "disk2"}
-    port = free_port()
+    chosen, listening = ledger(directory), Places()
     config = directory / "s3orchestrator.yaml"
-    config.write_text(_CONFIGURATION.format(port=port, ledger=directory / "ledger.db", quota=quota, **places))
+    config.write_text(_CONFIGURATION.format(ledger=chosen.line, port=listening.port, quota=quota, **places))
     return Disks(
         config,
-        Daemon(["serve", "--config", str(config)], port, directory / "serve.log"),
-        LedgerFile(directory / "ledger.db"),
+        listening.daemons(config, directory),
+        chosen.rows,
         {name: DirectoryStorage(path) for name, path in places.items()},
         directory,
     )
