@@ -22,7 +22,7 @@ class LongAnswerTests(ServerCase):
 
     @classmethod
     def setUpClass(cls) -> None:
-        with patch("s3orchestrator.app.Patience", partial(Patience, begin_after=0.1, every=0.05)):
+        with patch("s3orchestrator.app.doors.Patience", partial(Patience, begin_after=0.1, every=0.05)):
             super().setUpClass()
 
     def setUp(self) -> None:
