@@ -1,5 +1,5 @@
 """
-Real S3 servers for tests, started when first asked for and stopped with the process.
+Real servers for tests, S3 services and PostgreSQL, started when first asked for and stopped with the process.
 
 Each runs once per process, on a port of its own, in memory, and is reachable from
 127.0.0.1 only. A server that cannot be started is a failure, not a skip.
@@ -27,6 +27,7 @@ from typing import Any
 from uuid import uuid4
 
 import boto3
+import psycopg2
 from attrs import define, field, frozen
 from botocore.config import Config
 
@@ -90,6 +91,74 @@ def radosgw() -> Server:
     return Server("radosgw", endpoint, "rgwkey", "rgwsecret")
 
 
+@frozen
+class Postgres:
+    """A PostgreSQL server for `user`, who needs no password and may do everything."""
+
+    host: str
+    port: int
+    user: str
+    process: int  # the postmaster's
+
+    def database(self, locale: str = "c") -> str:
+        """Make an empty database that nobody else uses, which sorts text by `locale`: `c`, or `icu`."""
+        name = f"ledger_{os.getpid()}_{next(_numbers)}"
+        self.execute(f"CREATE DATABASE {name} TEMPLATE {locale}")
+        return name
+
+    def execute(self, *statements: str, database: str = "postgres") -> list[Any]:
+        """Execute statements, each by itself; returns the rows of the last."""
+        with closing(self.connect(database)) as connection, connection.cursor() as cursor:
+            for statement in statements:
+                cursor.execute(statement)
+            return cursor.fetchall() if cursor.description else []
+
+    def connect(self, database: str = "postgres") -> Any:
+        """Connect with psycopg2 alone."""
+        connection = psycopg2.connect(host=self.host, port=self.port, user=self.user, dbname=database)
+        connection.autocommit = True
+        return connection
+
+    def is_ready(self) -> bool:
+        """Tell whether it can be asked."""
+        try:
+            self.connect().close()
+        except psycopg2.OperationalError:
+            return False
+        return True
+
+
+@cache
+def postgres() -> Postgres:
+    """
+    Start PostgreSQL, with two databases to make others from.
+
+    It promises durability to nobody: the machine does not go down with the tests.
+    """
+    running = _Running("postgres", user=_ordinary_user())
+    data, port = str(running.directory / "data"), free_port()
+    running.run([_postgres_program("initdb"), "-D", data, "-U", "tester", "-A", "trust",
+                 "-E", "UTF8", "--locale=C", "--no-sync"])  # fmt: skip
+    settings = {
+        "listen_addresses": "127.0.0.1",
+        "unix_socket_directories": str(running.directory),
+        "fsync": "off",
+        "full_page_writes": "off",
+        "max_connections": "200",
+        "shared_buffers": "32MB",
+        "autovacuum": "off",  # plans and locks are the tests' own
+    }
+    options = [option for name, value in settings.items() for option in ("-c", f"{name}={value}")]
+    process = running.start([_postgres_program("postgres"), "-D", data, "-p", str(port), *options])
+    server = Postgres("127.0.0.1", port, "tester", process)
+    running.wait_for(server.is_ready, "postgres")
+    server.execute(
+        "CREATE DATABASE c TEMPLATE template0",
+        "CREATE DATABASE icu TEMPLATE template0 LOCALE_PROVIDER icu ICU_LOCALE 'en-US'",
+    )
+    return server
+
+
 SERVERS: Mapping[str, Callable[[], Server]] = {"moto": moto, "radosgw": radosgw}
 
 
@@ -108,6 +177,18 @@ def _program(name: str) -> str:
     found = shutil.which(name, path=os.pathsep.join(filter(None, places)))
     assert found is not None, f"{name} is not installed; `make prerequisites` does it"
     return found
+
+
+def _postgres_program(name: str) -> str:
+    """Find the newest of PostgreSQL's own programs, which Debian keeps off the PATH."""
+    versions = Path("/usr/lib/postgresql").glob(f"*/bin/{name}")
+    newest = max(versions, key=lambda path: int(path.parent.parent.name), default=None)
+    return str(newest) if newest is not None else _program(name)
+
+
+def _ordinary_user() -> str | None:
+    """Return whom to be instead of root, who may not run PostgreSQL; None if we are not root."""
+    return "nobody" if os.geteuid() == 0 else None
 
 
 def _answers(endpoint: str) -> bool:
@@ -130,15 +211,25 @@ class _Running:
     """The processes of a server and its directory."""
 
     name: str
+    user: str | None = None  # who runs them, if not us
     directory: Path = field(init=False)
     _processes: list[subprocess.Popen[bytes]] = field(init=False, factory=list)
 
     def __attrs_post_init__(self) -> None:
         self.directory = Path(tempfile.mkdtemp(prefix=f"s3o-{self.name}-"))
+        if self.user is not None:
+            shutil.chown(self.directory, self.user)
         atexit.register(self.stop)
 
-    def start(self, command: Sequence[str]) -> None:
-        """Start a process that stays in the foreground."""
+    def run(self, command: Sequence[str]) -> None:
+        """Run a command to its end."""
+        ended = subprocess.run(
+            command, capture_output=True, timeout=_PATIENCE, check=False, text=True, user=self.user
+        )
+        assert ended.returncode == 0, f"{command}\n{ended.stdout}{ended.stderr}"
+
+    def start(self, command: Sequence[str]) -> int:
+        """Start a process that stays in the foreground; returns its number."""
         with (self.directory / "output").open("ab") as output:
             process = subprocess.Popen(
                 command,
@@ -146,9 +237,11 @@ class _Running:
                 stdout=output,
                 stderr=output,
                 cwd=self.directory,
+                user=self.user,
                 preexec_fn=_die_with_parent,
             )
         self._processes.append(process)
+        return process.pid
 
     def wait_for(self, condition: Callable[[], bool], what: str) -> None:
         """:raises AssertionError: a process ended, or it took too long; with what they printed."""

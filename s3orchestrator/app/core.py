@@ -91,10 +91,16 @@ class Core:
 
 async def open_ledger(config: Config, reactor: Any) -> ILedger:
     """
-    Open the ledger the configuration names. May block for as long as migrations take.
+    Open the ledger the configuration names. SQLite blocks for as long as migrations take.
 
     :raises LedgerInUse: another process has it.
+    :raises StoreUnavailable: it cannot be reached, or there is no such database.
     """
+    if config.database.engine == "postgres":
+        # Whoever has SQLite need not load libpq.
+        from s3orchestrator.store.postgres import PostgresDatabase
+
+        return await PostgresDatabase.of(config.database, reactor).open()
     return SqliteDatabase(config.database.path, reactor).open()
 
 

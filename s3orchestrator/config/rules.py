@@ -186,11 +186,6 @@ def _database(config: Config, problems: Problems) -> None:
             if getattr(database, name):
                 problems.warn(f"database.{name}", "has no effect with SQLite")
         return
-    problems.error(
-        "database.driver" if database.driver else "database.host",
-        "asks for PostgreSQL, which this release does not have: set database.driver to sqlite",
-        using=["database.driver", "database.host"],
-    )
     for name in ("host", "database", "user"):
         if not getattr(database, name):
             problems.error(f"database.{name}", "is required for PostgreSQL", using=[f"database.{name}"])

@@ -229,8 +229,7 @@ class DatabaseConfig:
 
     driver: Literal["sqlite", "postgres"] | None = setting(
         None,
-        doc="Unless set: ``postgres`` if a host is given, else ``sqlite``. "
-        "PostgreSQL is not part of this release.",
+        doc="Unless set: ``postgres`` if a host is given, else ``sqlite``.",
     )
     path: str = setting(
         "s3-orchestrator.db",
@@ -238,13 +237,27 @@ class DatabaseConfig:
         zero_is_default=True,
         doc="The file of the SQLite database.",
     )
-    host: str = setting("", doc="Where PostgreSQL is.")
+    host: str = setting(
+        "",
+        doc="Where PostgreSQL (14 or newer) is: a name, an address, or the folder of its socket. Several, "
+        "separated by commas, are tried in order until one can be written to.",
+    )
     port: int = setting(5432, check=at_least(1), zero_is_default=True, doc="Its port.")
-    database: str = setting("", doc="The name of the database there.")
+    database: str = setting("", doc="The name of the database there. It must be encoded in UTF8.")
     user: str = setting("", doc="Whom to log in as.")
     password: Secret = setting(Secret(""), doc="With which password.")
-    ssl_mode: str = setting("require", zero_is_default=True, doc="libpq's ``sslmode``.")
-    max_conns: int = setting(50, check=at_least(1), zero_is_default=True, doc="Connections at most.")
+    ssl_mode: Literal["disable", "allow", "prefer", "require", "verify-ca", "verify-full"] = setting(
+        "require",
+        zero_is_default=True,
+        doc="How far the connection is protected, as libpq's ``sslmode``: only the last two find out "
+        "whether it is the right server, by the certificates that ``PGSSLROOTCERT`` names.",
+    )
+    max_conns: int = setting(
+        50,
+        check=at_least(1),
+        zero_is_default=True,
+        doc="Connections at most, and one more that listens to other instances.",
+    )
     min_conns: int = setting(10, check=at_least(0), doc="Connections kept open.")
     max_conn_lifetime: Duration = setting(
         parse_duration("5m"), zero_is_default=True, doc="Age at which a connection is replaced."

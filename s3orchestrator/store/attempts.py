@@ -11,7 +11,8 @@ from __future__ import annotations
 from s3orchestrator.domain.records import Part, Upload, UploadState
 from s3orchestrator.errors import InsufficientStorage, NoSuchUpload
 from s3orchestrator.interfaces import ITransaction
-from s3orchestrator.store.counting import Kind, Tally, take
+from s3orchestrator.store.completing import LOCK_UPLOAD
+from s3orchestrator.store.counting import HOLD_BACKEND, HOLD_BUCKET, Kind, Tally, take
 from s3orchestrator.store.rows import BLOB, blob_of
 
 LOOK = """
@@ -67,6 +68,9 @@ BLOB_OF = "SELECT blob_id FROM uploads WHERE id = :upload_id"
 async def begin(tx: ITransaction, upload: Upload, number: int, size: int, now_ms: int) -> Part:
     """Reserve another attempt; see `IUploads.begin_part`."""
     blob = upload.blob
+    await tx.run(HOLD_BUCKET, bucket_id=upload.bucket_id)
+    await tx.run(HOLD_BACKEND, backend=blob.backend)
+    await tx.run(LOCK_UPLOAD, upload_id=upload.id)
     look = await tx.one(LOOK, upload_id=upload.id, backend=blob.backend, bucket_id=upload.bucket_id)
     if look is None or look["state"] != UploadState.OPEN:
         raise NoSuchUpload(upload.id)
@@ -93,6 +97,7 @@ async def end(tx: ITransaction, part: Part) -> None:
 
     :raises NoSuchUpload: its upload is neither open nor completing, or the attempt has been given up.
     """
+    await tx.run(LOCK_UPLOAD, upload_id=part.upload_id)
     upload = await tx.one(STATE, upload_id=part.upload_id)
     if upload is None or upload["state"] not in (UploadState.OPEN, UploadState.COMPLETING):
         raise NoSuchUpload(part.upload_id)
@@ -125,6 +130,7 @@ async def fail(tx: ITransaction, part: Part, *, unclear: bool) -> None:
     if unclear:
         await tx.run(UNCLEAR, **attempt)
         return
+    await tx.run(LOCK_UPLOAD, upload_id=part.upload_id)
     failed = await tx.all(FAILED, **attempt)
     await _release(tx, part.upload_id, sum(row["size"] for row in failed))
 

@@ -178,7 +178,7 @@ class Blobs:
 
         async def work(tx: ITransaction) -> None:
             tally, due_ms = Tally(), self._end_of_rest()
-            for blob, unclear in blobs:
+            for blob, unclear in sorted(blobs, key=_id):
                 # A clear answer to this delete says nothing of what was sent before.
                 await forget(tx, tally, blob.id, owner, due_ms, unclear=unclear or blob.unclear)
             await tally.write(tx)
@@ -191,7 +191,7 @@ class Blobs:
     async def retry_later_many(self, blobs: Sequence[tuple[Blob, bool]]) -> None:
         async def work(tx: ITransaction) -> None:
             now_ms = self._ledger.now_ms()
-            for blob, counted in blobs:
+            for blob, counted in sorted(blobs, key=_id):
                 attempts = blob.attempts + counted
                 await tx.run(
                     RETRY_LATER,
@@ -264,6 +264,11 @@ class Blobs:
             return blobs
 
         return await attempt(self._ledger, work, claim.left)
+
+
+def _id(pair: tuple[Blob, bool]) -> int:
+    """Rows are locked in the order of their ids."""
+    return pair[0].id
 
 
 def _but(statement: str, parameters: Collection[str]) -> str:

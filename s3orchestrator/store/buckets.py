@@ -9,7 +9,7 @@ from twisted.logger import Logger
 from zope.interface import implementer
 
 from s3orchestrator.domain.records import Blob, Bucket
-from s3orchestrator.errors import BucketExists, BucketNotEmpty, NoSuchBucket, OrchestratorError
+from s3orchestrator.errors import BucketExists, BucketNotEmpty, Conflict, NoSuchBucket, OrchestratorError
 from s3orchestrator.interfaces import IBuckets, ITransaction
 from s3orchestrator.store.counting import Tally
 from s3orchestrator.store.dooming import Claim, doom_pending
@@ -18,6 +18,9 @@ from s3orchestrator.store.rows import BUCKET, bucket_of
 from s3orchestrator.store.uploads import AT_ONCE
 
 HOLD_BUCKET_ALONE = "$hold_bucket_alone"
+NOTIFY = "$notify"
+
+CHANGED = "buckets"  # what other instances are told
 
 ALL = f"SELECT {BUCKET} FROM buckets WHERE deleted_ms IS NULL ORDER BY name"
 BY_NAME = f"SELECT {BUCKET} FROM buckets WHERE name = :name AND deleted_ms IS NULL"
@@ -30,7 +33,7 @@ ANY_VERSION = "SELECT 1 FROM versions WHERE bucket_id = :bucket_id LIMIT 1"
 MARK_DELETED = "UPDATE buckets SET deleted_ms = :now_ms WHERE id = :bucket_id AND deleted_ms IS NULL"
 OPEN_UPLOADS = """
     SELECT blob_id FROM uploads
-     WHERE bucket_id = :bucket_id AND state IN ('open', 'completing') LIMIT :limit
+     WHERE bucket_id = :bucket_id AND state IN ('open', 'completing') LIMIT :limit $lock_rows
 """
 
 
@@ -47,10 +50,15 @@ class Buckets:
 
     async def adopt(self, name: str) -> Bucket:
         async def work(tx: ITransaction) -> Bucket:
-            row = await tx.one(BY_NAME, name=name) or await tx.one(
-                INSERT, name=name, owner=None, now_ms=self._ledger.now_ms()
-            )
-            assert row is not None
+            row = await tx.one(BY_NAME, name=name)
+            if row is None:
+                row = await tx.one(INSERT, name=name, owner=None, now_ms=self._ledger.now_ms())
+                await tx.run(NOTIFY, payload=CHANGED)
+            if row is None:
+                # Another instance did so at the same time.
+                row = await tx.one(BY_NAME, name=name)
+            if row is None:
+                raise Conflict(f"bucket {name} is being made and deleted")
             return bucket_of(row)
 
         return await self._ledger.transact(work)
@@ -59,6 +67,7 @@ class Buckets:
         async def work(tx: ITransaction) -> Bucket:
             row = await tx.one(INSERT, name=name, owner=owner, now_ms=self._ledger.now_ms())
             if row is not None:
+                await tx.run(NOTIFY, payload=CHANGED)
                 return bucket_of(row)
             taken = await tx.one(BY_NAME, name=name)
             raise BucketExists(name, owned=taken is not None and taken["owner"] == owner)
@@ -79,6 +88,7 @@ class Buckets:
                 raise NoSuchBucket(bucket.name)
             if await tx.one(ANY_VERSION, bucket_id=bucket.id):
                 raise BucketNotEmpty(bucket.name)
+            await tx.run(NOTIFY, payload=CHANGED)
 
         await self._ledger.transact(mark)
         doomed: list[Blob] = []

@@ -190,7 +190,7 @@ def _values(table: Table, columns: Sequence[str], row: Row) -> list[object]:
 async def _give_after(table: str, last: int, tx: ITransaction) -> None:
     """See to it that an id of the old ledger is never given again, also that of a row that has gone."""
     for statement in _GIVE_AFTER:
-        await tx.one(statement, table=table, last=last)
+        await tx.run(statement, table=table, last=last)
 
 
 async def _compare(source: IDatabase, target: IDatabase, table: Table) -> Carried:

@@ -16,13 +16,12 @@ from s3orchestrator.domain.records import (
 from s3orchestrator.errors import Conflict, NoSuchBucket
 from s3orchestrator.interfaces import ITransaction, Row, Stored
 from s3orchestrator.protocol.conditions import WriteCondition
-from s3orchestrator.store.completing import complete_upload
-from s3orchestrator.store.counting import Kind, Tally
+from s3orchestrator.store.completing import LOCK_UPLOAD, complete_upload
+from s3orchestrator.store.counting import HOLD_BUCKET, Kind, Tally
 from s3orchestrator.store.dooming import Claim, doom_version
 from s3orchestrator.store.partlist import write_parts
 
 LOCK_KEY = "$lock_key"
-HOLD_BUCKET = "$hold_bucket"
 
 # The bucket's row comes even if the key has no version.
 CURRENT = """
@@ -167,6 +166,7 @@ async def _go_live(tx: ITransaction, tally: Tally, what: Commit, version: int, n
 
 
 async def _reserved(tx: ITransaction, blob: Blob) -> int:
+    await tx.run(LOCK_UPLOAD, upload_id=blob.upload_id)
     row = await tx.one(RESERVED, id=blob.id)
     if row is None:
         raise Conflict(f"{blob.name} is not pending any more")

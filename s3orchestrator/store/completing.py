@@ -24,6 +24,9 @@ from s3orchestrator.store.rows import PART, part_of
 
 MIN_PART = 5 << 20  # S3's own limit for all parts but the last
 
+# Everything that an upload's parts and its end do to each other happens under this.
+LOCK_UPLOAD = "$lock_upload"
+
 FIXED = "SELECT listed, result FROM uploads WHERE id = :id"
 CURRENT_ETAG = """
     SELECT etag FROM versions

@@ -7,6 +7,7 @@ bytes lowers it. Moving bytes from one kind to another leaves it alone.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from enum import IntEnum
 
 from attrs import Factory, define
@@ -15,6 +16,9 @@ from s3orchestrator.errors import InsufficientStorage
 from s3orchestrator.interfaces import ITransaction
 
 NO_BUCKET = 0  # what scratch objects are counted under
+
+HOLD_BUCKET = "$hold_bucket"
+HOLD_BACKEND = "$hold_backend"
 
 TAKE_OF_BACKEND = """
     UPDATE backend_guards SET taken = taken + :size
@@ -31,11 +35,11 @@ COUNT = """
     UPDATE byte_counts
        SET live = live + :live, reserved = reserved + :reserved, orphan = orphan + :orphan,
            objects = objects + :objects, held = held + :held
-     WHERE backend = :backend AND bucket_id = :bucket_id AND shard = 0
+     WHERE backend = :backend AND bucket_id = :bucket_id AND shard = $shard
 """
 COUNT_FIRST = """
     INSERT INTO byte_counts (backend, bucket_id, shard, live, reserved, orphan, objects, held)
-    VALUES (:backend, :bucket_id, 0, :live, :reserved, :orphan, :objects, :held)
+    VALUES (:backend, :bucket_id, $shard, :live, :reserved, :orphan, :objects, :held)
     ON CONFLICT (backend, bucket_id, shard) DO UPDATE
        SET live = byte_counts.live + excluded.live,
            reserved = byte_counts.reserved + excluded.reserved,
@@ -47,11 +51,11 @@ COUNT_FIRST = """
 COUNT_ALL = """
     UPDATE backend_counts
        SET live = live + :live, reserved = reserved + :reserved, orphan = orphan + :orphan
-     WHERE backend = :backend AND shard = 0
+     WHERE backend = :backend AND shard = $shard
 """
 COUNT_ALL_FIRST = """
     INSERT INTO backend_counts (backend, shard, live, reserved, orphan)
-    VALUES (:backend, 0, :live, :reserved, :orphan)
+    VALUES (:backend, $shard, :live, :reserved, :orphan)
     ON CONFLICT (backend, shard) DO UPDATE
        SET live = backend_counts.live + excluded.live,
            reserved = backend_counts.reserved + excluded.reserved,
@@ -94,9 +98,15 @@ class Tally:
         change[4] += (after is not Kind.ABSENT) - (before is not Kind.ABSENT)
 
     async def write(self, tx: ITransaction) -> None:
-        """Write the changes in the order of names, as late as the transaction can."""
+        """
+        Write the changes, as late as the transaction can: guards first, all in the order of names.
+
+        So everybody takes the rows' locks in the same order, and reserving begins with guards, too.
+        """
+        changes = sorted(self._changes.items())
+        await _give_back(tx, changes)
         of_backends: dict[str, list[int]] = {}
-        for (backend, bucket_id), change in sorted(self._changes.items()):
+        for (backend, bucket_id), change in changes:
             live, reserved, orphan, objects, held = change
             of_backend = of_backends.setdefault(backend, [0, 0, 0])
             for kind in (Kind.LIVE, Kind.RESERVED, Kind.ORPHAN):
@@ -112,14 +122,29 @@ class Tally:
             }
             if not await tx.run(COUNT, **counts):
                 await tx.run(COUNT_FIRST, **counts)
-            released = -(live + reserved + orphan)
-            if released > 0:
-                await tx.run(GIVE_TO_BACKEND, backend=backend, size=released)
-                await tx.run(GIVE_TO_BUCKET, bucket_id=bucket_id, size=released)
         for backend, (live, reserved, orphan) in of_backends.items():
             counts = {"backend": backend, "live": live, "reserved": reserved, "orphan": orphan}
             if not await tx.run(COUNT_ALL, **counts):
                 await tx.run(COUNT_ALL_FIRST, **counts)
+
+
+async def _give_back(tx: ITransaction, changes: Sequence[tuple[tuple[str, int], Sequence[int]]]) -> None:
+    """Lower the guards by what was released; who makes or drops a guard waits until that is committed."""
+    of_backends: dict[str, int] = {}
+    of_buckets: dict[int, int] = {}
+    for (backend, bucket_id), change in changes:
+        released = -(change[Kind.LIVE] + change[Kind.RESERVED] + change[Kind.ORPHAN])
+        if released > 0:
+            of_backends[backend] = of_backends.get(backend, 0) + released
+            of_buckets[bucket_id] = of_buckets.get(bucket_id, 0) + released
+    for bucket_id in sorted(of_buckets):
+        await tx.run(HOLD_BUCKET, bucket_id=bucket_id)
+    for backend in of_backends:
+        await tx.run(HOLD_BACKEND, backend=backend)
+    for backend, released in of_backends.items():
+        await tx.run(GIVE_TO_BACKEND, backend=backend, size=released)
+    for bucket_id, released in sorted(of_buckets.items()):
+        await tx.run(GIVE_TO_BUCKET, bucket_id=bucket_id, size=released)
 
 
 async def take(

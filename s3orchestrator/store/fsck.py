@@ -14,6 +14,9 @@ from attrs import frozen
 from s3orchestrator.domain.records import Finding
 from s3orchestrator.interfaces import IDatabase, ITransaction
 
+IN_ONE_SNAPSHOT = "$in_one_snapshot"
+STOP_WRITERS = "$stop_writers"
+
 _LIVE = "sum(CASE WHEN state = 'live' THEN size ELSE 0 END)"
 _RESERVED = "sum(CASE WHEN state = 'pending' THEN size ELSE 0 END)"
 _ORPHAN = """
@@ -289,6 +292,7 @@ async def check(database: IDatabase) -> list[Finding]:
     """Return everything that breaks a rule, looked at in one snapshot."""
 
     async def work(tx: ITransaction) -> list[Finding]:
+        await tx.run(IN_ONE_SNAPSHOT)
         findings = []
         for rule in RULES:
             for row in await tx.all(rule.statement):
@@ -306,6 +310,7 @@ async def repair(database: IDatabase, findings: Sequence[Finding]) -> int:
     repairable = [finding for finding in findings if finding.repairable]
 
     async def work(tx: ITransaction) -> None:
+        await tx.run(STOP_WRITERS)
         for statement in RECOUNT:
             await tx.run(statement)
 

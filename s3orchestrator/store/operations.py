@@ -8,7 +8,7 @@ operations are noted here and handed back as soon as the database answers.
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable, Hashable, Iterator
 from enum import Enum
 from itertools import count
 from typing import TypeVar
@@ -19,6 +19,7 @@ from zope.interface import Attribute
 
 from s3orchestrator.errors import TransactionUnclear
 from s3orchestrator.interfaces import IDatabase, ITransaction
+from s3orchestrator.store.turns import Turns
 
 T = TypeVar("T")
 
@@ -44,6 +45,7 @@ class Operations:
     """Numbers the operations of one owner, and remembers the loose ends."""
 
     owner: int
+    turns: Turns | None = None  # where a transaction that waits for a key's lock is dear
     loose_ends: list[LooseEnd] = Factory(list)
     _numbers: Iterator[int] = field(init=False, factory=lambda: count(1))
 
@@ -60,16 +62,23 @@ class ILedger(IDatabase):
 
 
 async def attempt(
-    ledger: ILedger, work: Callable[[ITransaction], Awaitable[T]], *left: tuple[Left, int]
+    ledger: ILedger,
+    work: Callable[[ITransaction], Awaitable[T]],
+    *left: tuple[Left, int],
+    key: Hashable = None,
 ) -> T:
     """
     Run `work` in a transaction; if its result does not reach the caller, note what may be left:
-    its kind, and the number as in `LooseEnd`.
+    its kind, and the number as in `LooseEnd`. `key` is what others may want to lock, too.
 
     A caller that leaves changes nothing: what it asked for may already be happening.
     """
+    turns = ledger.operations.turns
     try:
-        return await ledger.transact(work)
+        if turns is None or key is None:
+            return await ledger.transact(work)
+        async with turns.of(key):
+            return await ledger.transact(work)
     except (CancelledError, TransactionUnclear):
         ledger.operations.loose_ends.extend(LooseEnd(kind, number) for kind, number in left)
         raise

@@ -18,7 +18,7 @@ from s3orchestrator.domain.naming import (
 from s3orchestrator.domain.records import Blob, BlobState, Bucket
 from s3orchestrator.errors import InsufficientStorage, NoSuchBucket
 from s3orchestrator.interfaces import ITransaction, Row, Traits
-from s3orchestrator.store.counting import Kind, Tally, take
+from s3orchestrator.store.counting import HOLD_BACKEND, HOLD_BUCKET, Kind, Tally, take
 from s3orchestrator.store.operations import ILedger
 
 TraitsOf = Callable[[str], Traits | None]
@@ -26,8 +26,8 @@ TraitsOf = Callable[[str], Traits | None]
 # Of a backend that was never reached we assume the least.
 UNKNOWN = Traits(exclusive=frozenset(), exact_names=False, md5_etags=False)
 
-HOLD_BUCKET = "$hold_bucket"
-HOLD_BACKEND = "$hold_backend"
+HOLD_NAME = "$hold_name"
+LOCK_NAME = "$lock_name"
 
 LOOK = """
     SELECT EXISTS (SELECT 1 FROM buckets WHERE id = :bucket_id AND deleted_ms IS NULL) AS is_served,
@@ -164,10 +164,14 @@ class Reserving:
 
 async def _is_in_the_way(tx: ITransaction, backend: str, name: str) -> bool:
     """Tell whether the name needs a folder where there is an object, or the other way round."""
+    folders = ancestors(name)
+    for folder in folders:
+        await tx.run(HOLD_NAME, backend=backend, name=folder)
+    await tx.run(LOCK_NAME, backend=backend, name=name)
     lower, upper = descendants(name)
     if await tx.one(NAMES_BELOW, backend=backend, lower=lower, upper=upper):
         return True
-    for folder in ancestors(name):
+    for folder in folders:
         if await tx.one(NAME, backend=backend, name=folder):
             return True
     return False

@@ -24,11 +24,13 @@ FORGET = f"""
     DELETE FROM blobs WHERE id = :id AND state = 'doomed' AND owner = :owner AND NOT is_plain
     RETURNING {BLOB}
 """
-END_RESTS = f"""
-    DELETE FROM blobs
-     WHERE id IN (SELECT id FROM blobs
-                   WHERE state = 'resting' AND owner IS NULL AND unclear = FALSE AND due_ms <= :now_ms
-                   ORDER BY due_ms LIMIT :limit $skip_locked)
+RESTED = """
+    SELECT id FROM blobs
+     WHERE state = 'resting' AND owner IS NULL AND unclear = FALSE AND due_ms <= :now_ms
+     ORDER BY due_ms LIMIT :limit $skip_locked
+"""
+END_CLEAR_REST = f"""
+    DELETE FROM blobs WHERE id = :id AND state = 'resting' AND owner IS NULL AND unclear = FALSE
     RETURNING {BLOB}
 """
 END_REST = f"""
@@ -74,12 +76,14 @@ async def forget(
 async def end_rests(tx: ITransaction, now_ms: int, limit: int) -> int:
     """Remove clear names whose rest is over, and deleted buckets that hold nothing any more."""
     tally = Tally()
-    rows = await tx.all(END_RESTS, now_ms=now_ms, limit=limit)
-    for row in rows:
-        await drop(tx, tally, blob_of(row), Kind.NOTHING)
+    rested = sorted(row[0] for row in await tx.all(RESTED, now_ms=now_ms, limit=limit))
+    for blob_id in rested:
+        row = await tx.one(END_CLEAR_REST, id=blob_id)
+        if row is not None:
+            await drop(tx, tally, blob_of(row), Kind.NOTHING)
     await tally.write(tx)
     await _forget_deleted_buckets(tx)
-    return len(rows)
+    return len(rested)
 
 
 async def end_rest(tx: ITransaction, blob_id: int, owner: int) -> None:

@@ -150,6 +150,9 @@ class SqliteDatabase:
         """Ledger time."""
         return int(self._reactor.seconds() * 1000)
 
+    def on_notice(self, hear: Callable[[str], None]) -> None:
+        """There is no other instance that could say anything: `hear` is never called."""
+
     async def close(self) -> None:
         """Finish what is queued, then let go of the file."""
         if not self._is_open:

@@ -16,7 +16,7 @@ from s3orchestrator.protocol.checksums import Checksum
 from s3orchestrator.protocol.conditions import WriteCondition
 from s3orchestrator.protocol.metadata import ObjectMetadata
 from s3orchestrator.store import attempts
-from s3orchestrator.store.completing import Listed, begin_complete
+from s3orchestrator.store.completing import LOCK_UPLOAD, Listed, begin_complete
 from s3orchestrator.store.counting import Tally
 from s3orchestrator.store.dooming import Claim, doom_pending
 from s3orchestrator.store.operations import ILedger, attempt
@@ -68,14 +68,14 @@ REST_OF_KEY = f"""
 STALE = """
     SELECT id, state, blob_id, backend_upload FROM uploads
      WHERE state IN ('open', 'completing') AND active_ms < :before
-     ORDER BY active_ms LIMIT :limit
+     ORDER BY active_ms LIMIT :limit $skip_locked
 """
 # Their bucket's delete was interrupted before it had ended them all.
 OF_DELETED_BUCKETS = """
     SELECT id, state, blob_id, backend_upload FROM uploads
      WHERE state IN ('open', 'completing')
        AND bucket_id IN (SELECT id FROM buckets WHERE deleted_ms IS NOT NULL)
-     LIMIT :limit
+     LIMIT :limit $skip_locked
 """
 FORGET_COMPLETED = """
     DELETE FROM uploads
@@ -210,6 +210,7 @@ class Uploads:
         condition: WriteCondition | None = None,
     ) -> Completion:
         async def work(tx: ITransaction) -> Completion:
+            await tx.run(LOCK_UPLOAD, upload_id=upload_id)
             row = await tx.one(FIND, id=upload_id, bucket_id=bucket.id, key=key)
             if row is None:
                 raise NoSuchUpload(upload_id)
@@ -230,6 +231,7 @@ class Uploads:
         claim = Claim.by(self._ledger, "multipart_aborted")
 
         async def work(tx: ITransaction) -> Upload | None:
+            await tx.run(LOCK_UPLOAD, upload_id=upload_id)
             row = await tx.one(FIND, id=upload_id, bucket_id=bucket.id, key=key)
             upload = upload_of(row) if row is not None else None
             if upload is None or upload.state is UploadState.ABORTED:

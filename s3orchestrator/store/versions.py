@@ -21,8 +21,8 @@ from s3orchestrator.errors import NoSuchKey, NoSuchVersion, OrchestratorError
 from s3orchestrator.interfaces import ITransaction, IVersions, Stored
 from s3orchestrator.protocol.conditions import WriteCondition
 from s3orchestrator.store import pages
-from s3orchestrator.store.committing import HOLD_BUCKET, LOCK_KEY, Commit, commit
-from s3orchestrator.store.counting import Tally
+from s3orchestrator.store.committing import LOCK_KEY, Commit, commit
+from s3orchestrator.store.counting import HOLD_BUCKET, Tally
 from s3orchestrator.store.dooming import Claim
 from s3orchestrator.store.operations import ILedger, Left, attempt
 from s3orchestrator.store.removing import remove
@@ -116,7 +116,9 @@ class Versions:
             await tally.write(tx)
             return committed
 
-        return await attempt(self._ledger, work, (Left.COMMIT, blob.id), claim.left)
+        return await attempt(
+            self._ledger, work, (Left.COMMIT, blob.id), claim.left, key=(bucket.id, blob.key)
+        )
 
     async def remove(
         self,
@@ -177,7 +179,8 @@ class Versions:
             await tally.write(tx)
             return removed
 
-        return await attempt(self._ledger, work, claim.left)
+        key = (bucket.id, entries[0][0]) if len(entries) == 1 else None
+        return await attempt(self._ledger, work, claim.left, key=key)
 
     async def _tell(self, tx: ITransaction, change: Change) -> None:
         if self._notices_of is None:

@@ -206,14 +206,15 @@ class LedgerCase:
 
     clean_at_the_end = True
 
-    def opened(self) -> ILedger:
+    def opened(self) -> ILedger | Awaitable[ILedger]:
         """A fresh, empty ledger on `self.clock`."""
         raise NotImplementedError
 
     async def setUp(self) -> None:
         self.clock = Clock()
         self.clock.advance(1_700_000_000)
-        self.kit = Kit(self.opened(), self.clock)
+        opened = self.opened()
+        self.kit = Kit(await opened if isinstance(opened, Awaitable) else opened, self.clock)
         self.addCleanup(lambda: start(self.kit.ledger.close()))
         self.addCleanup(lambda: start(self.look_for_findings()))
         self.bucket = await self.kit.buckets.adopt("photos")

@@ -276,9 +276,14 @@ class FeatureTests(SynchronousTestCase):
         """PostgreSQL needs host, database and user, and no more idle connections than connections."""
         found = errors(MINIMAL + "database: {driver: postgres, max_conns: 5}\n")
         self.assertEqual(
-            {*found} - {"database.driver"},
+            {*found},
             {"database.host", "database.database", "database.user", "database.min_conns"},
         )
+
+    def test_ssl_mode(self) -> None:
+        """How far the connection is protected is one of libpq's words."""
+        found = errors(MINIMAL + "database: {host: h, database: d, user: u, ssl_mode: on}\n")
+        self.assertEqual([*found], ["database.ssl_mode"])
 
     def test_sqlite_with_host(self) -> None:
         """Keys of the other database are worth a warning."""

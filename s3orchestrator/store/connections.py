@@ -1,0 +1,173 @@
+"""
+A connection to PostgreSQL that is safe in a reactor.
+
+txpostgres does the work. What is overridden are its traps: a cancelled Deferred must not call
+`PQcancel`, which blocks the process for as long as the server is silent; a statement's
+timeout must not look like a caller that left; a connection that dies while nobody uses it
+must not leave a traceback in the log; an answer must not be waited for without end.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from math import inf
+from typing import Any
+
+import psycopg2
+from psycopg2 import BINARY
+from psycopg2.extensions import TRANSACTION_STATUS_IDLE, new_type, register_type
+from twisted.internet.defer import Deferred
+from twisted.internet.interfaces import IDelayedCall
+from twisted.logger import Logger
+from twisted.python.failure import Failure
+from txpostgres import txpostgres
+
+_NUMERIC_OIDS = (1700,)
+_BYTEA_OIDS = (17,)
+
+
+def _number(text: str | None, cursor: Any) -> int | float | None:
+    """Sums of bigint are numeric; ours are whole, and a Decimal has no place in them."""
+    if text is None:
+        return None
+    return float(text) if "." in text else int(text)
+
+
+def _bytes(text: Any, cursor: Any) -> bytes | None:
+    return None if text is None else bytes(BINARY(text, cursor))
+
+
+_TYPES = (new_type(_NUMERIC_OIDS, "WHOLE", _number), new_type(_BYTEA_OIDS, "BYTES", _bytes))
+
+
+class _Cursor(txpostgres.Cursor):  # type: ignore[misc]
+    """Executes statements; nobody cancels them but by closing the connection."""
+
+    def _handleCancellation(self, failure: Failure) -> Failure:
+        return failure
+
+    def _cancel(self, _: Deferred[Any]) -> None:
+        self._connection.close()
+
+
+class Connection(txpostgres.Connection):  # type: ignore[misc]
+    """
+    One connection; its user sends one string of statements after the other.
+
+    An answer that takes longer than `deadline` seconds closes it (0: may take for ever).
+    `when_closed` is called once, whoever closed it.
+    """
+
+    cursorFactory = _Cursor
+    log = Logger()
+
+    def __init__(self, reactor: Any, deadline: float = 0.0) -> None:
+        super().__init__(reactor)
+        self.expires_at = inf
+        self.is_late = False  # closed, because an answer did not come in time
+        self.when_closed: Callable[[Connection], None] = lambda connection: None
+        self.when_told: Callable[[str], None] = lambda payload: None
+        self._deadline = deadline
+        self._busy_since: float | None = None
+        self._watch: IDelayedCall | None = None
+        self._asking: Any = None
+        self._has_closed = False
+
+    async def open(self, **dsn: object) -> None:
+        """Connect. Only `close` ends the wait: libpq's `connect_timeout` is not for us."""
+        await self.connect(**dsn)
+        for kind in _TYPES:
+            register_type(kind, self._connection)
+        self._asking = self.cursor()
+
+    @property
+    def is_closed(self) -> bool:
+        """Tell whether nothing more can be asked."""
+        return self._connection is None or bool(self._connection.closed)
+
+    @property
+    def is_usable(self) -> bool:
+        """Tell whether the next user finds it as a new one would."""
+        return not self.is_closed and self._connection.get_transaction_status() == TRANSACTION_STATUS_IDLE
+
+    def written(self, statement: str, parameters: dict[str, object]) -> bytes:
+        """Return a statement with its parameters in it."""
+        written: bytes = self._asking.mogrify(statement, parameters)
+        return written
+
+    def ask(self, statements: bytes | str) -> Deferred[Any]:
+        """
+        Send statements; the Deferred gives psycopg2's cursor with the answer to the last one.
+
+        Cancelling it closes the connection.
+        """
+        answered: Deferred[Any] = self._asking.execute(statements)
+        return answered
+
+    def cursorRunning(self, cursor: Any) -> None:
+        super().cursorRunning(cursor)
+        self._busy_since = self.reactor.seconds()
+        if self._watch is None and self._deadline:
+            self._watch = self.reactor.callLater(self._deadline, self._look)
+
+    def cursorFinished(self, cursor: Any) -> None:
+        self._busy_since = None
+        super().cursorFinished(cursor)
+
+    def _look(self) -> None:
+        """
+        Close the connection if it is overdue.
+
+        One timer watches many statements: starting and stopping one for each costs more.
+        """
+        self._watch = None
+        if self._busy_since is None:
+            return
+        left = self._busy_since + self._deadline - self.reactor.seconds()
+        if left > 0:
+            self._watch = self.reactor.callLater(left, self._look)
+            return
+        self.is_late = True
+        self.close()
+
+    def close(self) -> None:
+        """Let go at once; whoever waits for an answer gets an error. Never blocks."""
+        if self._has_closed:
+            return
+        self._has_closed = True
+        if self._watch is not None:
+            self._watch.cancel()
+            self._watch = None
+        if self._connection is not None:
+            super().close()
+        self.when_closed(self)
+
+    def doRead(self) -> None:
+        """Take what comes while nobody asks: notices, or the end of the connection."""
+        try:
+            super().doRead()
+        except psycopg2.Error as error:
+            self.log.info("a connection to the ledger has ended: {error}", error=one_line(error))
+        if self.is_closed:
+            self.close()
+
+    def connectionLost(self, reason: Failure) -> None:
+        super().connectionLost(reason)
+        if not self._has_closed and not self._cursors and self._pollingD is None:
+            self.close()
+
+    def checkForNotifies(self) -> None:
+        notices = self._connection.notifies
+        while notices:
+            self.when_told(notices.pop(0).payload)
+
+    def _handleCancellation(self, failure: Failure) -> Failure:
+        return failure
+
+    def _cancel(self, _: Deferred[Any]) -> None:
+        self.close()
+
+
+def one_line(error: BaseException) -> str:
+    """Return what libpq says, which often takes several lines for it."""
+    return " ".join(str(error).split())

@@ -1,0 +1,176 @@
+"""A transaction on PostgreSQL, the rows it gives, and what the server's errors mean to us."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import psycopg2
+from psycopg2 import errorcodes
+from twisted.internet.error import ConnectionClosed
+from zope.interface import implementer
+
+from s3orchestrator.errors import Conflict, StoreUnavailable, TransactionUnclear
+from s3orchestrator.interfaces import ITransaction, Row
+from s3orchestrator.store.connections import Connection, one_line
+from s3orchestrator.store.sql import pyformat
+
+BEGIN = b"BEGIN"
+ROLLBACK = b"ROLLBACK"
+# With synchronous replicas a timeout would end the wait for them and call that a success.
+COMMIT = b"SET LOCAL statement_timeout = 0; COMMIT"
+
+FAILURES = (psycopg2.Error, ConnectionClosed)
+
+# What else went on may make a transaction fail that would succeed alone.
+_LOST_A_RACE = {errorcodes.SERIALIZATION_FAILURE, errorcodes.DEADLOCK_DETECTED, errorcodes.UNIQUE_VIOLATION}
+_AWAY_CLASSES = {
+    errorcodes.CLASS_CONNECTION_EXCEPTION,
+    errorcodes.CLASS_TRANSACTION_ROLLBACK,
+    errorcodes.CLASS_INSUFFICIENT_RESOURCES,
+    errorcodes.CLASS_OPERATOR_INTERVENTION,  # a statement's timeout, too
+    errorcodes.CLASS_SYSTEM_ERROR,
+    errorcodes.CLASS_INTERNAL_ERROR,
+}
+# After a failover the former primary may still answer.
+_AWAY = {errorcodes.READ_ONLY_SQL_TRANSACTION, errorcodes.LOCK_NOT_AVAILABLE}
+
+
+class _Row(tuple[Any, ...]):
+    """A row that can also be read by column name; there is a class for each statement."""
+
+    __slots__ = ()
+    columns: dict[str, int]
+
+    def __getitem__(self, column: Any) -> Any:
+        return tuple.__getitem__(self, self.columns[column] if type(column) is str else column)
+
+    def keys(self) -> Sequence[str]:
+        """The names of the columns."""
+        return list(self.columns)
+
+
+_kinds: dict[str, type[_Row]] = {}
+
+
+def rows_of(cursor: Any, statement: str) -> list[Row]:
+    """Return what a statement gave; `statement` as it is written in the source."""
+    kind = _kinds.get(statement)
+    if kind is None:
+        columns = {column[0]: number for number, column in reversed(list(enumerate(cursor.description)))}
+        kind = _kinds[statement] = type("Row", (_Row,), {"__slots__": (), "columns": columns})
+    return list(map(kind, cursor.fetchall()))
+
+
+@implementer(ITransaction)
+class PostgresTransaction:
+    """
+    Statements on one connection.
+
+    What gives nothing that anybody waits for (BEGIN, a lock, a notice) is sent together with
+    what comes next. Within one string, too, each statement sees what was committed before it began.
+    """
+
+    __slots__ = ("_ahead", "_connection", "has_begun")
+
+    def __init__(self, connection: Connection) -> None:
+        self._connection = connection
+        self._ahead = [BEGIN]
+        self.has_begun = False
+
+    async def run(self, statement: str, **parameters: object) -> int:
+        """Execute; returns the number of rows changed."""
+        sql = pyformat(statement)
+        if not sql:
+            return 0
+        written = self._connection.written(sql, parameters)
+        if not sql.startswith(_CHANGES):
+            self._ahead.append(written)
+            return 0
+        changed: int = (await self._ask(written)).rowcount
+        return changed
+
+    async def insert(self, statement: str, **parameters: object) -> int:
+        """Execute an INSERT of one row; returns the `id` it was given."""
+        written = self._connection.written(pyformat(statement), parameters)
+        given: int = (await self._ask(written + b" RETURNING id")).fetchone()[0]
+        return given
+
+    async def one(self, statement: str, **parameters: object) -> Row | None:
+        """Execute; returns the first row, or None."""
+        rows = await self.all(statement, **parameters)
+        return rows[0] if rows else None
+
+    async def all(self, statement: str, **parameters: object) -> list[Row]:
+        """Execute; returns all rows."""
+        written = self._connection.written(pyformat(statement), parameters)
+        return rows_of(await self._ask(written), statement)
+
+    async def _ask(self, statement: bytes) -> Any:
+        self._ahead.append(statement)
+        return await self._send()
+
+    async def _send(self) -> Any:
+        statements, self._ahead = b";".join(self._ahead), []
+        self.has_begun = True
+        return await self._connection.ask(statements)
+
+    async def commit(self) -> None:
+        """
+        :raises TransactionUnclear: the server may have committed, and did not say so.
+        """
+        if self._ahead and self._ahead != [BEGIN]:
+            await self._send()
+        if not self.has_begun:
+            return
+        try:
+            answer = await self._connection.ask(COMMIT)
+        except FAILURES as error:
+            if self._connection.is_closed:
+                raise TransactionUnclear(f"COMMIT got no answer: {one_line(error)}") from error
+            raise
+        if answer.statusmessage != "COMMIT":
+            # So it is answered when a statement had failed and somebody went on as if it had not.
+            raise RuntimeError(f"a failed transaction was to be committed: {answer.statusmessage}")
+
+    async def roll_back(self) -> None:
+        """Undo everything; a connection on which that fails is closed, which comes to the same."""
+        if not self.has_begun or self._connection.is_closed:
+            return
+        try:
+            await self._connection.ask(ROLLBACK)
+        except FAILURES:
+            self._connection.close()
+
+
+_CHANGES = ("INSERT", "UPDATE", "DELETE", "CREATE", "ALTER", "DROP")
+
+
+def lost_a_race(error: Exception) -> bool:
+    """Tell whether the same transaction may succeed when it is run again."""
+    return isinstance(error, psycopg2.Error) and error.pgcode in _LOST_A_RACE
+
+
+def translated(error: Exception) -> Exception:
+    """Return what a failure means to the roles; mistakes of ours stay as they are."""
+    told = _meaning(error)
+    if told is None:
+        return error
+    told.__cause__ = error
+    return told
+
+
+def _meaning(error: Exception) -> Exception | None:
+    if isinstance(error, ConnectionClosed):
+        return StoreUnavailable("ledger: no answer in time")
+    if isinstance(error, psycopg2.IntegrityError):
+        return Conflict(f"the ledger refuses: {one_line(error)}")
+    if isinstance(error, psycopg2.Error) and _is_away(error):
+        return StoreUnavailable(f"ledger: {one_line(error)}")
+    return None
+
+
+def _is_away(error: Any) -> bool:
+    if error.pgcode is None:  # not the server's word: there is no connection, or we were mistaken
+        return not isinstance(error, psycopg2.ProgrammingError)
+    return error.pgcode[:2] in _AWAY_CLASSES or error.pgcode in _AWAY

@@ -1,0 +1,176 @@
+"""
+Connections that are kept open, handed out, and replaced.
+
+One that is closed is never handed out, one that failed is dropped, and whoever waits does
+so for a limited time.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Coroutine
+from random import random
+from typing import Any
+
+from attrs import define, field, frozen
+from twisted.internet.defer import Deferred, fail, succeed
+from twisted.internet.interfaces import IDelayedCall, IReactorTime
+from twisted.logger import Logger
+
+from s3orchestrator.concurrency import start
+from s3orchestrator.errors import StoreUnavailable
+from s3orchestrator.store.connections import Connection
+
+Dial = Callable[[], Coroutine[Any, Any, Connection]]
+
+_TENDED_EVERY = 15.0  # seconds
+
+
+@frozen
+class Limits:
+    """How many connections, for how long (seconds), and how long somebody waits for one."""
+
+    at_least: int = 10
+    at_most: int = 50
+    lifetime: float = 300.0
+    patience: float = 10.0
+
+
+@define(eq=False)
+class Pool:
+    """Connections that `dial` opens when they are wanted. Nothing happens before `start`."""
+
+    _dial: Dial
+    _reactor: IReactorTime
+    _limits: Limits
+    _idle: list[Connection] = field(init=False, factory=list)
+    _busy: set[Connection] = field(init=False, factory=set)
+    _opening: int = field(init=False, default=0)
+    _waiting: deque[Deferred[Connection]] = field(init=False, factory=deque)
+    _tending: IDelayedCall | None = field(init=False, default=None)
+    _is_closed: bool = field(init=False, default=False)
+    _log = Logger()
+
+    def start(self) -> None:
+        """Open as many as are always kept."""
+        self._tend()
+
+    def acquire(self) -> Deferred[Connection]:
+        """
+        Hand out a connection; whoever gets it gives it back with `release`.
+
+        :raises StoreUnavailable: none can be opened, or none became free in time.
+        """
+        while self._idle:
+            # The one that was used last: those that are not needed grow old and go.
+            connection = self._idle.pop()
+            if self._is_good(connection):
+                self._busy.add(connection)
+                return succeed(connection)
+            connection.close()
+        if self._is_closed:
+            return fail(StoreUnavailable("the ledger is closed"))
+        waiting: Deferred[Connection] = Deferred(self._waiting.remove)
+        self._waiting.append(waiting)
+        timer = self._reactor.callLater(self._limits.patience, self._give_up, waiting)
+        waiting.addBoth(_and_cancel, timer)
+        self._open_more()
+        return waiting
+
+    def release(self, connection: Connection) -> None:
+        """Take a connection back; one that cannot be used again is dropped."""
+        self._busy.discard(connection)
+        if self._is_closed or not self._is_good(connection):
+            connection.close()
+            self._open_more()
+        else:
+            self._hand_out(connection)
+
+    def distrust(self) -> None:
+        """Close what is idle: where one connection has died, the others probably have, too."""
+        idle, self._idle = self._idle, []
+        for connection in idle:
+            connection.close()
+
+    def close(self) -> None:
+        """Close all; who waits gets an error."""
+        self._is_closed = True
+        if self._tending is not None:
+            self._tending.cancel()
+            self._tending = None
+        self.distrust()
+        for connection in tuple(self._busy):
+            connection.close()
+        self._fail_all("the ledger is closed")
+
+    def _is_good(self, connection: Connection) -> bool:
+        return connection.is_usable and not self._is_old(connection)
+
+    def _is_old(self, connection: Connection) -> bool:
+        return self._reactor.seconds() > connection.expires_at
+
+    def _hand_out(self, connection: Connection) -> None:
+        if self._waiting:
+            self._busy.add(connection)
+            self._waiting.popleft().callback(connection)
+        else:
+            self._idle.append(connection)
+
+    @property
+    def _total(self) -> int:
+        return len(self._idle) + len(self._busy) + self._opening
+
+    def _open_more(self) -> None:
+        while len(self._waiting) > self._opening and self._total < self._limits.at_most:
+            self._open()
+
+    def _open(self) -> None:
+        self._opening += 1
+        start(self._dial()).addCallbacks(self._opened, self._failed)
+
+    def _opened(self, connection: Connection) -> None:
+        self._opening -= 1
+        if self._is_closed:
+            connection.close()
+            return
+        connection.when_closed = self._lost
+        # Not all at once: they were opened together.
+        connection.expires_at = self._reactor.seconds() + self._limits.lifetime * (1 - random() / 4)
+        self._hand_out(connection)
+
+    def _failed(self, failure: Any) -> None:
+        self._opening -= 1
+        if not self._waiting:
+            self._log.info("no connection to the ledger: {error}", error=failure.getErrorMessage())
+        # Others are in use, and will be given back: the server may only have no room for more.
+        if not self._busy:
+            self._fail_all(failure.getErrorMessage())
+
+    def _fail_all(self, reason: str) -> None:
+        waiting, self._waiting = self._waiting, deque()
+        for one in waiting:
+            one.errback(StoreUnavailable(reason))
+
+    def _give_up(self, waiting: Deferred[Connection]) -> None:
+        self._waiting.remove(waiting)
+        waiting.errback(
+            StoreUnavailable(f"no connection to the ledger became free within {self._limits.patience:g} s")
+        )
+
+    def _lost(self, connection: Connection) -> None:
+        if connection in self._idle:
+            self._idle.remove(connection)
+
+    def _tend(self) -> None:
+        """Let those go that have grown old, and keep as many as are always kept."""
+        for connection in [one for one in self._idle if not self._is_good(one)]:
+            connection.close()
+        for _ in range(self._limits.at_least - self._total):
+            self._open()
+        self._tending = self._reactor.callLater(_TENDED_EVERY * (0.75 + random() / 2), self._tend)
+
+
+def _and_cancel(result: Any, timer: IDelayedCall) -> Any:
+    if timer.active():
+        timer.cancel()
+    return result

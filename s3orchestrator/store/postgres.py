@@ -1,0 +1,264 @@
+"""
+The ledger in a PostgreSQL database, for any number of processes.
+
+Transactions run at READ COMMITTED on connections of a pool, and once more where they lost a
+race or their connection. A caller that leaves changes nothing: what was begun goes on.
+"""
+
+from __future__ import annotations
+
+import os
+from base64 import b32encode
+from collections.abc import Awaitable, Callable
+from random import random
+from typing import Any, TypeVar
+
+from attrs import define, evolve, field
+from twisted.internet.defer import Deferred
+from twisted.internet.interfaces import IReactorTime
+from twisted.internet.task import deferLater
+from zope.interface import implementer
+
+from s3orchestrator.concurrency import shield
+from s3orchestrator.config.sections import DatabaseConfig
+from s3orchestrator.errors import StoreUnavailable
+from s3orchestrator.interfaces import ITransaction, Row
+from s3orchestrator.store.connections import Connection
+from s3orchestrator.store.dialing import ENDLESS, Patience, Server, dial
+from s3orchestrator.store.listening import Hear, Listener
+from s3orchestrator.store.migrate import level, migrate, migrations
+from s3orchestrator.store.operations import ILedger, Operations
+from s3orchestrator.store.pgtransaction import (
+    FAILURES,
+    PostgresTransaction,
+    lost_a_race,
+    rows_of,
+    translated,
+)
+from s3orchestrator.store.pool import Limits, Pool
+from s3orchestrator.store.sql import MIGRATING, pyformat
+from s3orchestrator.store.turns import Turns
+
+T = TypeVar("T")
+
+OLDEST_SERVER = 14_00_00
+
+_TRIES = 6  # of one transaction, all in all
+_FIRST_DELAY = 0.01  # seconds, before one that lost a race is run again
+
+ABOUT = """
+    SELECT current_setting('server_version_num')::integer AS version,
+           current_setting('server_encoding') AS encoding
+"""
+CLOCK = "SELECT extract(epoch FROM clock_timestamp()) * 1000 AS now_ms"
+NEW_OWNER = """
+    INSERT INTO owners (started_ms, lease_until_ms, schema_level)
+    VALUES (:now_ms, NULL, :schema_level)
+"""
+LEDGER_ID = "SELECT id FROM ledger"
+
+
+@implementer(ILedger)
+@define(eq=False)
+class PostgresDatabase:
+    """
+    A ledger on a PostgreSQL server. Nothing happens before `open`.
+
+    Ledger time is the server's clock, or `clock` where one is given.
+    """
+
+    _server: Server
+    _reactor: Any
+    _limits: Limits = field(factory=Limits, kw_only=True)
+    _patience: Patience = field(factory=Patience, kw_only=True)
+    _clock: IReactorTime | None = field(default=None, kw_only=True)
+    _random: Callable[[int], bytes] = field(default=os.urandom, kw_only=True)
+    ledger_id: str = field(init=False, default="")
+    operations: Operations = field(init=False)
+    clock_skew_ms: int = field(init=False, default=0)
+    _pool: Pool = field(init=False)
+    _listener: Listener = field(init=False)
+    _is_open: bool = field(init=False, default=False)
+    _working: int = field(init=False, default=0)
+    _closing: Deferred[None] | None = field(init=False, default=None)
+
+    @classmethod
+    def of(cls, config: DatabaseConfig, reactor: Any) -> PostgresDatabase:
+        """Return the ledger that a configuration names."""
+        server = Server(
+            config.host,
+            config.port,
+            config.database,
+            config.user,
+            str(config.password),
+            config.ssl_mode,
+        )
+        limits = Limits(config.min_conns, config.max_conns, config.max_conn_lifetime)
+        return cls(server, reactor, limits=limits)
+
+    def __attrs_post_init__(self) -> None:
+        async def connect() -> Connection:
+            return await dial(self._server, self._reactor, self._patience)
+
+        self._pool = Pool(connect, self._reactor, self._limits)
+        self._listener = Listener(connect, self._reactor)
+
+    async def open(self) -> PostgresDatabase:
+        """
+        Connect, and bring the schema up to date; several instances may do so at once.
+
+        :raises LedgerTooNew: a newer release has changed it.
+        :raises StoreUnavailable: there is no such database, or it is none for us.
+        """
+        connection = await dial(self._server, self._reactor, evolve(ENDLESS, connect=self._patience.connect))
+        try:
+            await self._look_at(connection)
+            await self._measure(connection)
+            await self._prepare(connection)
+            await self._listener.open()
+        except FAILURES as error:
+            raise translated(error) from error
+        finally:
+            connection.close()
+        self._is_open = True
+        self._pool.start()
+        return self
+
+    async def transact(self, work: Callable[[ITransaction], Awaitable[T]]) -> T:
+        """Run `work` in a transaction; see `IDatabase`."""
+        return await shield(self._counted(self._transact(work)))
+
+    async def query(self, statement: str, **parameters: object) -> list[Row]:
+        """Read with one statement; see `IDatabase`."""
+        return await shield(self._counted(self._query(statement, parameters)))
+
+    def now_ms(self) -> int:
+        """Ledger time."""
+        if self._clock is not None:
+            return int(self._clock.seconds() * 1000)
+        return int(self._reactor.seconds() * 1000) + self.clock_skew_ms
+
+    async def measure_time(self) -> None:
+        """
+        Find out how far the server's clock is ahead of ours, which is `clock_skew_ms`.
+
+        :raises StoreUnavailable: it does not answer.
+        """
+        connection = await self._pool.acquire()
+        try:
+            await self._measure(connection)
+        except FAILURES as error:
+            raise translated(error) from error
+        finally:
+            self._pool.release(connection)
+
+    def on_notice(self, hear: Hear) -> None:
+        """
+        Call `hear` with what any instance says through the word `$notify`, this one included.
+
+        After a time of deafness it is called with "": anything may have been said.
+        """
+        self._listener.add(hear)
+
+    async def close(self) -> None:
+        """Finish what is being done, then let go."""
+        if not self._is_open:
+            return
+        self._is_open = False
+        if self._working:
+            self._closing = Deferred()
+            await self._closing
+        self._listener.close()
+        self._pool.close()
+
+    async def _counted(self, work: Awaitable[T]) -> T:
+        if not self._is_open:
+            work.close()  # type: ignore[attr-defined]
+            raise StoreUnavailable("the ledger is closed")
+        self._working += 1
+        try:
+            return await work
+        finally:
+            self._working -= 1
+            if self._closing is not None and not self._working:
+                self._closing.callback(None)
+
+    async def _transact(self, work: Callable[[ITransaction], Awaitable[T]]) -> T:
+        delay = _FIRST_DELAY
+        for tries_left in reversed(range(_TRIES)):
+            connection = await self._pool.acquire()
+            try:
+                return await _once(connection, work)
+            except FAILURES as error:
+                if not tries_left or connection.is_late:
+                    raise translated(error) from error
+                if lost_a_race(error):
+                    wait, delay = delay * (0.5 + random()), 2 * delay
+                elif connection.is_closed:
+                    # Before COMMIT was sent, or it would be unclear: nothing has happened.
+                    self._pool.distrust()
+                    wait = 0.0
+                else:
+                    raise translated(error) from error
+            finally:
+                self._pool.release(connection)
+            await deferLater(self._reactor, wait)
+        raise AssertionError("the last try has raised")
+
+    async def _query(self, statement: str, parameters: dict[str, object]) -> list[Row]:
+        sql = pyformat(statement)
+        for tries_left in (1, 0):
+            connection = await self._pool.acquire()
+            try:
+                return rows_of(await connection.ask(connection.written(sql, parameters)), statement)
+            except FAILURES as error:
+                if not tries_left or connection.is_late or not connection.is_closed:
+                    raise translated(error) from error
+                self._pool.distrust()
+            finally:
+                self._pool.release(connection)
+        raise AssertionError("the last try has raised")
+
+    async def _look_at(self, connection: Connection) -> None:
+        (about,) = rows_of(await connection.ask(ABOUT), ABOUT)
+        if about["version"] < OLDEST_SERVER:
+            raise StoreUnavailable(f"{self._server.host} is older than PostgreSQL {OLDEST_SERVER // 10000}")
+        if about["encoding"] != "UTF8":
+            raise StoreUnavailable(
+                f"database {self._server.database} is encoded in {about['encoding']}, and must be in UTF8"
+            )
+
+    async def _measure(self, connection: Connection) -> None:
+        before = self._reactor.seconds()
+        (row,) = rows_of(await connection.ask(CLOCK), CLOCK)
+        # It was read at some time in between; half of the way there and back is the best guess.
+        ours = (before + self._reactor.seconds()) / 2
+        self.clock_skew_ms = round(row["now_ms"] - ours * 1000)
+
+    async def _prepare(self, connection: Connection) -> None:
+        async def work(tx: ITransaction) -> None:
+            now_ms = self.now_ms()
+            fresh_id = b32encode(self._random(15)).decode("ascii").lower()
+            await tx.run(MIGRATING)
+            await migrate(tx, migrations(), now_ms=now_ms, ledger_id=fresh_id)
+            owner = await self._register(tx, now_ms)
+            ledger = await tx.one(LEDGER_ID)
+            self.operations = Operations(owner, Turns())
+            self.ledger_id = ledger[0] if ledger else ""
+
+        await _once(connection, work)
+
+    async def _register(self, tx: ITransaction, now_ms: int) -> int:
+        """Make this process known; returns the number it goes by."""
+        return await tx.insert(NEW_OWNER, now_ms=now_ms, schema_level=level())
+
+
+async def _once(connection: Connection, work: Callable[[ITransaction], Awaitable[T]]) -> T:
+    tx = PostgresTransaction(connection)
+    try:
+        result = await work(tx)
+        await tx.commit()
+    except BaseException:
+        await tx.roll_back()
+        raise
+    return result
