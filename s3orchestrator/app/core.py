@@ -29,7 +29,6 @@ from s3orchestrator.objects.reading import ObjectReader
 from s3orchestrator.objects.writing import Committer, ObjectWriter
 from s3orchestrator.store.blobs import Blobs
 from s3orchestrator.store.buckets import Buckets
-from s3orchestrator.store.locks import LocalLocks
 from s3orchestrator.store.operations import ILedger
 from s3orchestrator.store.sqlite import SqliteDatabase
 from s3orchestrator.store.uploads import Uploads
@@ -114,7 +113,7 @@ async def build_core(
     """Build the engine on an open ledger; `stand_ins` are used for backends of their names."""
     wrapping = wrapping or Wrapping()
     by_name: dict[str, IBackend] = {}
-    ledger = _ledger(config, wrapping.ledger(database), by_name)
+    ledger = _ledger(config, wrapping.ledger(database), database.locks, by_name)
     holding = {known.backend for known in await ledger.blobs.usage() if known.taken}
     for settings in config.backends:
         backend = (stand_ins or {}).get(settings.name) or backend_of(
@@ -130,7 +129,7 @@ async def build_core(
     return Core(config, reactor, ledger, backends, cleaner, _objects(config, ledger, backends, cleaner))
 
 
-def _ledger(config: Config, database: ILedger, by_name: Mapping[str, IBackend]) -> Ledger:
+def _ledger(config: Config, database: ILedger, locks: ILocks, by_name: Mapping[str, IBackend]) -> Ledger:
     def traits_of(name: str) -> Any:
         backend = by_name.get(name)
         return backend.traits if backend is not None else None
@@ -141,7 +140,7 @@ def _ledger(config: Config, database: ILedger, by_name: Mapping[str, IBackend]) 
         Blobs(database, traits_of=traits_of, quiet_period=config.write_path.quiet_period),
         Versions(database),
         Uploads(database, traits_of=traits_of),
-        LocalLocks(),
+        locks,
     )
 
 

@@ -18,7 +18,7 @@ from twisted.internet.defer import CancelledError
 from zope.interface import Attribute
 
 from s3orchestrator.errors import TransactionUnclear
-from s3orchestrator.interfaces import IDatabase, ITransaction
+from s3orchestrator.interfaces import IDatabase, ILocks, ITransaction
 from s3orchestrator.store.turns import Turns
 
 T = TypeVar("T")
@@ -59,6 +59,7 @@ class ILedger(IDatabase):
 
     ledger_id: str = Attribute("what tells this ledger from all others")
     operations: Operations = Attribute("those of this process")
+    locks: ILocks = Attribute("those of its services")
 
 
 async def attempt(

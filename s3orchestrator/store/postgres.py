@@ -23,6 +23,7 @@ from s3orchestrator.concurrency import shield
 from s3orchestrator.config.sections import DatabaseConfig
 from s3orchestrator.errors import StoreUnavailable
 from s3orchestrator.interfaces import ITransaction, Row
+from s3orchestrator.store.advisory import AdvisoryLocks
 from s3orchestrator.store.connections import Connection
 from s3orchestrator.store.dialing import ENDLESS, Patience, Server, dial
 from s3orchestrator.store.listening import Hear, Listener
@@ -76,6 +77,7 @@ class PostgresDatabase:
     ledger_id: str = field(init=False, default="")
     operations: Operations = field(init=False)
     clock_skew_ms: int = field(init=False, default=0)
+    locks: AdvisoryLocks = field(init=False)
     _pool: Pool = field(init=False)
     _listener: Listener = field(init=False)
     _is_open: bool = field(init=False, default=False)
@@ -102,6 +104,7 @@ class PostgresDatabase:
 
         self._pool = Pool(connect, self._reactor, self._limits)
         self._listener = Listener(connect, self._reactor)
+        self.locks = AdvisoryLocks(connect)
 
     async def open(self) -> PostgresDatabase:
         """
@@ -169,6 +172,7 @@ class PostgresDatabase:
             self._closing = Deferred()
             await self._closing
         self._listener.close()
+        self.locks.close()
         self._pool.close()
 
     async def _counted(self, work: Awaitable[T]) -> T:

@@ -27,6 +27,7 @@ from zope.interface import implementer
 from s3orchestrator.errors import StoreUnavailable
 from s3orchestrator.interfaces import ITransaction, Row
 from s3orchestrator.store.lockfile import LockFile
+from s3orchestrator.store.locks import LocalLocks
 from s3orchestrator.store.migrate import level, migrate, migrations
 from s3orchestrator.store.operations import ILedger, Operations
 from s3orchestrator.store.sql import positional
@@ -81,6 +82,7 @@ class SqliteDatabase:
     _random: Callable[[int], bytes] = field(default=os.urandom, kw_only=True)
     ledger_id: str = field(init=False, default="")
     operations: Operations = field(init=False)
+    locks: LocalLocks = field(init=False, factory=LocalLocks)
     _writer: Writer = field(init=False)
     _reader: sqlite3.Cursor | None = field(init=False, default=None)
     _lock: LockFile = field(init=False)
