@@ -21,6 +21,7 @@ from s3orchestrator.domain.records import (
     Bucket,
     Committed,
     Completion,
+    Inventory,
     ListedVersion,
     NewVersion,
     Part,
@@ -29,6 +30,7 @@ from s3orchestrator.domain.records import (
     Usage,
     Version,
 )
+from s3orchestrator.domain.usage import Counters
 from s3orchestrator.protocol.checksums import Checksum
 from s3orchestrator.protocol.conditions import WriteCondition
 from s3orchestrator.protocol.metadata import ObjectMetadata
@@ -226,6 +228,57 @@ class IBackend(Interface):
 
     async def close() -> None:
         """Let go of connections and threads; transfers in progress fail."""
+
+
+class ICountsRequests(Interface):
+    """A backend some of whose calls are several requests, or are sent twice."""
+
+    requests_sent: int = Attribute("requests that have left for it, ever")
+
+
+class IStanding(Interface):
+    """How the backends stand just now: who may be asked for what. Unknown names may be asked."""
+
+    def may_write(name: str, size: int) -> bool:
+        """Tell whether its monthly limits allow a call that sends it `size` bytes."""
+
+    def may_read(name: str, size: int) -> bool:
+        """Tell whether its monthly limits allow a call that has it send `size` bytes."""
+
+    def is_failing(name: str) -> bool:
+        """Tell whether it is being left alone; not once the time has come for somebody to try it."""
+
+
+class ICounters(Interface):
+    """
+    What was used of the backends this month, in the ledger and beyond.
+
+    Counting and asking wait for nothing: they are part of every call of a backend.
+    """
+
+    period: str = Attribute("the month it is, as in `IUsageLedger`")
+
+    def add(backend: str, used: Counters) -> None:
+        """Count for the month it is."""
+
+    def used(backend: str) -> Counters:
+        """Return everything known of this month, recorded or not."""
+
+    def take() -> Mapping[tuple[str, str], Counters]:
+        """
+        Return what is to be recorded, by backend and month; it still counts.
+
+        Either `recorded` or `give_back` must follow before it is taken again.
+        """
+
+    def recorded() -> None:
+        """What was taken is in the ledger."""
+
+    def give_back() -> None:
+        """What was taken is not in the ledger; it is taken again next time."""
+
+    def rebase(period: str, totals: Mapping[str, Counters]) -> None:
+        """Take over what the ledger has for `period`, others' usage included; nothing is taken just now."""
 
 
 # --- the ledger ---------------------------------------------------------------------------
@@ -557,3 +610,20 @@ class IUploads(Interface):
         Aborts at most 100, the oldest first: call it until it returns nothing. Returns the blobs
         of the aborted, doomed and claimed.
         """
+
+
+class IUsageLedger(Interface):
+    """What was used of the backends, by month (`YYYY-MM`, in UTC)."""
+
+    async def record(used: Mapping[tuple[str, str], Counters]) -> None:
+        """
+        Add to what is recorded, by backend and month; all or nothing.
+
+        :raises TransactionUnclear: it may be recorded, or not.
+        """
+
+    async def totals(period: str) -> Mapping[str, Counters]:
+        """What all instances have recorded for a month, by backend."""
+
+    async def inventory() -> Mapping[str, Inventory]:
+        """How much the backends hold, by name; those that hold nothing may be missing."""

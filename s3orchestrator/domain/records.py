@@ -229,6 +229,14 @@ class Usage:
 
 
 @frozen
+class Inventory:
+    """How much a backend holds: live objects, and multipart uploads in progress."""
+
+    objects: int = 0
+    uploads: int = 0
+
+
+@frozen
 class Finding:
     """Something `fsck` found. `repairable` tells that `--repair` mends it without losing data."""
 

@@ -58,6 +58,11 @@ TABLES = (
         sums=("live", "reserved", "orphan", "objects", "held"),
     ),
     Table("backend_counts", ("backend", "shard"), sums=("live", "reserved", "orphan")),
+    Table(
+        "backend_usage",
+        ("period", "backend_name"),
+        sums=("api_requests", "egress_bytes", "ingress_bytes"),
+    ),
     Table("buckets", ("id",)),
     Table("versions", ("id",), frozenset({"is_latest", "is_delete_marker", "legal_hold"}), sums=("size",)),
     Table(

@@ -8,9 +8,11 @@ from twisted.internet.task import Clock
 from twisted.trial.unittest import TestCase
 
 from s3orchestrator.concurrency import start
+from s3orchestrator.domain.usage import Counters
 from s3orchestrator.store.carrying import AT_ONCE, TABLES, carry
 from s3orchestrator.store.operations import ILedger
 from s3orchestrator.store.sqlite import IN_MEMORY, SqliteDatabase
+from s3orchestrator.store.usage import UsageLedger
 from tests.contracts.store_kit import Kit
 from tests.contracts.store_postgres import ledger
 
@@ -44,6 +46,8 @@ class ThereAndBackTests(TestCase):
         await kit.execute(
             "INSERT INTO outbox (event, endpoint, payload, created_ms, due_ms) VALUES ('e', 'p', '%', 1, 2)"
         )
+        used = {(name, f"20{year}-12"): Counters(1, 2, 3) for name in ("a", "A b", "ß") for year in (25, 26)}
+        await UsageLedger(kit.ledger).record(used)
         await kit.execute("UPDATE blobs SET wrapped_key = :key WHERE id = 1", key=b"\x00\xff%")
 
     async def test_there_and_back(self) -> None:

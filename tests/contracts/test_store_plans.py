@@ -24,6 +24,7 @@ from s3orchestrator.store import (
     reserving,
     resting,
     uploads,
+    usage,
     versions,
 )
 from s3orchestrator.store.sql import SQLITE
@@ -43,6 +44,7 @@ ROLES = (
     reserving,
     resting,
     uploads,
+    usage,
     versions,
 )
 BIG = {"blobs", "versions", "uploads", "parts", "outbox", "buckets"}

@@ -15,6 +15,7 @@ from tests.contracts.store_uploads import (
     PartsContract,
     UploadsListingContract,
 )
+from tests.contracts.store_usage import MonthlyContract
 from tests.contracts.store_versions import (
     BucketsContract,
     CommitContract,
@@ -131,6 +132,14 @@ class BytewiseUploadsListing(Bytewise, UploadsListingContract, TestCase):
 
 class IcuUploadsListing(Icu, UploadsListingContract, TestCase):
     """UploadsListing as people sort."""
+
+
+class BytewiseMonthly(Bytewise, MonthlyContract, TestCase):
+    """Monthly usage bytewise."""
+
+
+class IcuMonthly(Icu, MonthlyContract, TestCase):
+    """Monthly usage as people sort."""
 
 
 class BytewiseRaces(Bytewise, RacesContract, TestCase):

@@ -15,6 +15,7 @@ from tests.contracts.store_uploads import (
     PartsContract,
     UploadsListingContract,
 )
+from tests.contracts.store_usage import MonthlyContract
 from tests.contracts.store_versions import (
     BucketsContract,
     CommitContract,
@@ -133,6 +134,14 @@ class InlineUploadsListing(Inline, UploadsListingContract, TestCase):
 
 class ThreadedUploadsListing(Threaded, UploadsListingContract, TestCase):
     """UploadsListing with the thread."""
+
+
+class InlineMonthly(Inline, MonthlyContract, TestCase):
+    """Monthly usage inline."""
+
+
+class ThreadedMonthly(Threaded, MonthlyContract, TestCase):
+    """Monthly usage with the thread."""
 
 
 class InlineRaces(Inline, RacesContract, TestCase):

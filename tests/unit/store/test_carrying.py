@@ -8,10 +8,12 @@ from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
 from s3orchestrator.concurrency import start
+from s3orchestrator.domain.usage import Counters
 from s3orchestrator.errors import LedgerIncomplete, LedgerNotEmpty, LedgersDiffer
 from s3orchestrator.store import carrying
 from s3orchestrator.store.carrying import AT_ONCE, NOT_CARRIED, TABLES, carry
 from s3orchestrator.store.sqlite import IN_MEMORY, SqliteDatabase
+from s3orchestrator.store.usage import UsageLedger
 from tests.contracts.store_kit import Kit
 
 
@@ -51,6 +53,7 @@ class CarryingTests(SynchronousTestCase):
                 " VALUES ('e', 'p', 'l', 1, 2)"
             )
         )
+        self.now(UsageLedger(kit.ledger).record({("a", "2026-01"): Counters(1, 2, 3)}))
 
     def test_everything_arrives(self) -> None:
         """Row by row the same; what was counted adds up, and fsck is content."""
