@@ -121,6 +121,20 @@ class BackendRefused(BackendError):
         self.code = code
 
 
+class UsageLimitExceeded(BackendError):
+    """
+    The operator lets the backend do no more this month; nothing was sent.
+
+    `writing` tells what it was to do: a client may read this as "full" or as "later".
+    """
+
+    answered = True  # by ourselves
+
+    def __init__(self, message: str, *, writing: bool) -> None:
+        super().__init__(message, sent=False)
+        self.writing = writing
+
+
 class NameTaken(BackendError):
     """The backend holds an object of that name and was asked not to replace one."""
 

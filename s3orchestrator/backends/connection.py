@@ -86,6 +86,7 @@ class Connection(Protocol):
         self._exchange = exchange
         exchange.connection = self
         exchange.attempts += 1
+        self._owner.requests_sent += 1
         self.served += 1
         self.phase = "waiting"
         self.deadline = self._seconds() + self._owner.timeouts.answer

@@ -77,6 +77,7 @@ class Owner(Typed):
     name: str
     clock: IReactorTime
     timeouts: Timeouts
+    requests_sent: int  # by all connections, ever
 
     def opened(self, connection: Connection) -> None:
         """It exists; TLS may still have to shake hands."""

@@ -28,6 +28,7 @@ from s3orchestrator.interfaces import (
     Fetched,
     Found,
     IBackend,
+    ICountsRequests,
     ListedObject,
     ListedUpload,
     Stored,
@@ -43,7 +44,7 @@ LARGEST_COPY = 5 * 1024 * 1024 * 1024
 _TOO_LARGE = frozenset(["InvalidRequest", "EntityTooLarge", "InvalidArgument"])
 
 
-@implementer(IBackend)
+@implementer(IBackend, ICountsRequests)
 @define(eq=False)
 class S3Backend:
     """
@@ -61,6 +62,11 @@ class S3Backend:
     _checksums: bool = True
     traits: Traits | None = field(init=False, default=None)
     _minds_sources: bool = field(init=False, default=False)
+
+    @property
+    def requests_sent(self) -> int:
+        """Every request that has left for the service, also those that were sent twice."""
+        return self._requests.client.requests_sent
 
     @classmethod
     def of(cls, settings: BackendConfig, server: ServerConfig, reactor: Any) -> S3Backend:

@@ -54,6 +54,7 @@ class HttpClient:
     timeouts: Timeouts = Factory(Timeouts)
     _secure: bool = False
     _max_connections: int = MAX_CONNECTIONS
+    requests_sent: int = field(init=False, default=0)
     _connections: set[Connection] = field(init=False, factory=set)
     _idle: list[Connection] = field(init=False, factory=list)
     _dials: set[Deferred[IProtocol]] = field(init=False, factory=set)

@@ -325,6 +325,13 @@ def _unavailable(_: Exception, _subject: Subject) -> S3Error:
     return error
 
 
+def _usage_limit_exceeded(error: errors.UsageLimitExceeded, _subject: Subject) -> S3Error:
+    if error.writing:
+        return S3Error("InsufficientStorage")
+    # The limit is a month's, but an operator may raise it at any time.
+    return RateLimited("The usage limit of each backend that has the object is reached.", retry_after=60)
+
+
 def _incomplete_body(_: errors.BodyAborted, _subject: Subject) -> S3Error:
     return S3Error("IncompleteBody")
 
@@ -347,6 +354,7 @@ _TRANSLATIONS: dict[type, Callable[..., S3Error]] = {
     errors.InsufficientStorage: _insufficient_storage,
     errors.TooManyUploads: _too_many_uploads,
     errors.BackendError: _unavailable,
+    errors.UsageLimitExceeded: _usage_limit_exceeded,
     # No copy is left that is what the ledger says: the version exists, so 404 would be a lie.
     errors.IntegrityError: _unavailable,
     errors.StoreUnavailable: _unavailable,

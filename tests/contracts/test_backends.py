@@ -11,7 +11,13 @@ from unittest.mock import patch
 from twisted.trial.unittest import TestCase
 
 from s3orchestrator.backends.directory import DirectoryBackend
+from s3orchestrator.backends.guard import Guard
+from s3orchestrator.backends.guarded import GuardedBackend
 from s3orchestrator.backends.memory import MemoryBackend
+from s3orchestrator.backends.metering import Meter
+from s3orchestrator.counters.local import LocalCounters
+from s3orchestrator.domain.breaker import Breaker
+from s3orchestrator.domain.usage import Limits
 from s3orchestrator.interfaces import IBackend, Traits
 from tests.contracts.backend_contract import BackendContract
 
@@ -23,6 +29,19 @@ class MemoryContract(BackendContract, TestCase):
         from twisted.internet import reactor
 
         return MemoryBackend("memory", reactor)
+
+
+class GuardedContract(BackendContract, TestCase):
+    """The same behind a gate with a breaker and limits, which is not to be noticed."""
+
+    async def make_backend(self) -> IBackend:
+        from twisted.internet import reactor
+
+        counters = LocalCounters(reactor)
+        limits = Limits(10**6, 10**12, 10**12)
+        meter = Meter("memory", counters, lambda: limits)
+        guard = Guard(meter, Breaker(3, 60.0, lambda: 0.0), reactor)
+        return GuardedBackend(MemoryBackend("memory", reactor), guard)
 
 
 class OpaqueMemoryContract(BackendContract, TestCase):

@@ -690,6 +690,15 @@ class ListingTests(ServiceTestCase):
             error = await self.fails(self.backend.list_objects(), BackendUnavailable)
             self.assertIn("circles", str(error))
 
+    async def test_requests_are_counted(self) -> None:
+        """
+        Every page is a request, and counted as one.
+        """
+        more = "<IsTruncated>true</IsTruncated><NextContinuationToken>{}</NextContinuationToken>"
+        self.serve(self.page("a", more=more.format("t")), self.page("b", more=more.format("u")), self.page())
+        await self.backend.list_objects()
+        self.assertEqual(self.backend.requests_sent, 3)
+
     async def test_pages_without_order(self) -> None:
         """
         Names that do not go on from the page before are refused on that page.

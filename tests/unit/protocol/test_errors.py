@@ -36,6 +36,8 @@ TRANSLATIONS: list[tuple[Exception, str, int, dict[str, Any]]] = [
     (errors.BackendUnavailable("oci: refused"), "ServiceUnavailable", 503, {}),
     (errors.BackendRefused("oci: no", status=403), "ServiceUnavailable", 503, {}),
     (errors.BlobChanged("oci: other"), "ServiceUnavailable", 503, {}),
+    (errors.UsageLimitExceeded("oci: used up", writing=True), "InsufficientStorage", 507, {}),
+    (errors.UsageLimitExceeded("oci: used up", writing=False), "SlowDown", 429, {}),
     (errors.IntegrityError("k"), "ServiceUnavailable", 503, {}),
     (errors.StoreUnavailable("db"), "ServiceUnavailable", 503, {}),
     (errors.TransactionUnclear("db"), "ServiceUnavailable", 503, {}),
