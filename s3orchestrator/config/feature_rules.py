@@ -19,6 +19,8 @@ def _usage_flush(config: Config, problems: Problems) -> None:
             f"({format_duration(flush.interval)})",
             using=["usage_flush.interval"],
         )
+    if flush.adaptive_enabled and not any(backend.has_usage_limits for backend in config.backends):
+        problems.warn("usage_flush.adaptive_enabled", "has no effect: no backend has a monthly limit")
 
 
 def _lifecycle(config: Config, problems: Problems) -> None:

@@ -38,7 +38,6 @@ PLACEMENTS = Literal["pack", "spread"]
 MISSING = "not part of this release"
 CLEANUP = f"the cleanup service is {MISSING}"
 DEGRADED = f"degraded mode is {MISSING}"
-USAGE = f"monthly usage limits are {MISSING}"
 
 
 @frozen(kw_only=True)
@@ -126,27 +125,23 @@ class UsageFlushConfig:
         parse_duration("30s"),
         reloadable=True,
         zero_is_default=True,
-        idle=USAGE,
         doc="Time between writes.",
     )
     adaptive_enabled: bool = setting(
         False,
         reloadable=True,
-        built=NotBuilt("monthly usage limits"),
         doc="Write more often while a backend is close to a limit.",
     )
     adaptive_threshold: float = setting(
         0.8,
         check=strictly_between(0, 1),
         reloadable=True,
-        idle=USAGE,
         doc="How much of a limit must be used up to count as close.",
     )
     fast_interval: Duration = setting(
         parse_duration("5s"),
         reloadable=True,
         zero_is_default=True,
-        idle=USAGE,
         doc="Time between writes while close; shorter than ``interval``.",
     )
 
@@ -276,14 +271,17 @@ class CircuitBreakerConfig:
 class BackendCircuitBreakerConfig:
     """Leaving a backend alone that keeps failing."""
 
-    enabled: bool = setting(
-        False, built=NotBuilt("the breaker around backends"), doc="One breaker for each backend."
-    )
+    enabled: bool = setting(False, doc="One breaker for each backend.")
     failure_threshold: int = setting(
-        5, check=at_least(1), zero_is_default=True, doc="Failures in a row that open the breaker."
+        5,
+        check=at_least(1),
+        zero_is_default=True,
+        doc="Failures in a row that open the breaker: no answer, or one that it cannot answer now.",
     )
     open_timeout: Duration = setting(
-        parse_duration("5m"), zero_is_default=True, doc="Time until the backend is tried again."
+        parse_duration("5m"),
+        zero_is_default=True,
+        doc="Time until the backend is tried again, with one request; up to a quarter is added at random.",
     )
 
 

@@ -331,20 +331,17 @@ class BackendConfig:
         0,
         check=at_least(0),
         reloadable=True,
-        built=NotBuilt("monthly usage limits", off=0),
-        doc="Requests per calendar month; 0 for any number.",
+        doc="Requests per calendar month (UTC); 0 for any number.",
     )
     egress_byte_limit: Size = setting(
         0,
         reloadable=True,
-        built=NotBuilt("monthly usage limits", off=0),
-        doc="Bytes read per calendar month; 0 for any.",
+        doc="Bytes read per calendar month (UTC); 0 for any.",
     )
     ingress_byte_limit: Size = setting(
         0,
         reloadable=True,
-        built=NotBuilt("monthly usage limits", off=0),
-        doc="Bytes written per calendar month; 0 for any.",
+        doc="Bytes written per calendar month (UTC); 0 for any.",
     )
 
     @property
@@ -353,6 +350,11 @@ class BackendConfig:
         if self.unsigned_payload is None:
             return self.endpoint.startswith("https:")
         return self.unsigned_payload
+
+    @property
+    def has_usage_limits(self) -> bool:
+        """Whether there is a monthly limit of any kind."""
+        return bool(self.api_request_limit or self.egress_byte_limit or self.ingress_byte_limit)
 
     @property
     def is_unlimited(self) -> bool:

@@ -5,18 +5,49 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from attrs import Factory, define
+from prometheus_client import Counter
 from twisted.internet.interfaces import IReactorTime
+from zope.interface import implementer
 
 from s3orchestrator.domain.fleet import Fleet
 from s3orchestrator.domain.records import Blob
-from s3orchestrator.errors import BackendError, BackendUnavailable
-from s3orchestrator.interfaces import IBackend, IBlobs, Traits
+from s3orchestrator.errors import BackendError, BackendUnavailable, UsageLimitExceeded
+from s3orchestrator.interfaces import IBackend, IBlobs, IStanding, Traits
 from s3orchestrator.protocol.errors import S3Error
 from s3orchestrator.telemetry.logging import make_logger
 
 # How long a backend that failed is asked last: long enough that a burst of requests does
 # not wait for each of its timeouts, short enough to notice its recovery without being told.
 FAILING_FOR = 10.0
+
+REJECTIONS = Counter(
+    "s3o_usage_limit_rejections_total",
+    "Requests refused because monthly limits leave no backend for them.",
+    ["operation", "limit_type"],
+)
+FAILOVERS = Counter(
+    "s3o_write_failover_total",
+    "Writes that another backend took after one had failed.",
+    ["operation", "failed_backend", "success_backend"],
+)
+
+
+@implementer(IStanding)
+@define(eq=False)
+class Unguarded:
+    """The standing of backends that have neither breakers nor limits."""
+
+    def may_write(self, name: str, size: int) -> bool:
+        """Always."""
+        return True
+
+    def may_read(self, name: str, size: int) -> bool:
+        """Always."""
+        return True
+
+    def is_failing(self, name: str) -> bool:
+        """Never."""
+        return False
 
 
 @define(eq=False)
@@ -33,6 +64,7 @@ class Backends:
     _by_name: Mapping[str, IBackend]
     _blobs: IBlobs
     _clock: IReactorTime
+    standing: IStanding = Factory(Unguarded)
     _failed_at: dict[str, float] = Factory(dict)
 
     def __getitem__(self, name: str) -> IBackend:
@@ -50,12 +82,42 @@ class Backends:
         """Every configured backend, in the configuration's order."""
         return list(self._by_name.values())
 
-    async def writable(self, size: int) -> list[str]:
-        """Return who may take `size` bytes, best first; whether there is room is the ledger's to say."""
+    async def writable(self, size: int, operation: str = "PutObject") -> list[str]:
+        """
+        Return who may take `size` bytes, best first; whether there is room is the ledger's to say.
+
+        A backend that is left alone is not among them, unless it is time for somebody to try it.
+
+        :raises UsageLimitExceeded: the monthly limits leave nobody.
+        :raises BackendUnavailable: whoever is left by the limits is being left alone.
+        """
+        fitting = self._fleet.fitting(size)
+        used_up = {name for name in fitting if not self.standing.may_write(name, size)}
+        if fitting and len(used_up) == len(fitting):
+            raise self.rejected(_used_up(writing=True), operation)
+        left_alone = self.left_alone(size)
+        without = used_up | {name for name in fitting if self.standing.is_failing(name)}
+        if left_alone is not None and len(without) == len(fitting):
+            raise left_alone
         usage = {}
         if self._fleet.needs_usage:
             usage = {known.backend: known for known in await self._blobs.usage()}
-        return self._fleet.writable(size, usage=usage, failing=self._failing())
+        return self._fleet.writable(size, usage=usage, failing=self._failing(), without=without)
+
+    def left_alone(self, size: int) -> BackendUnavailable | None:
+        """
+        Tell why somebody who might take `size` bytes is not asked; None if everybody is.
+
+        Where the others have no room, this is the reason, and not that storage is full.
+        """
+        names = [
+            name
+            for name in self._fleet.fitting(size)
+            if self.standing.is_failing(name) and self.standing.may_write(name, size)
+        ]
+        if not names:
+            return None
+        return BackendUnavailable(f"{', '.join(names)}: left alone after failures", sent=False)
 
     async def writable_for_parts(self) -> list[str]:
         """
@@ -64,7 +126,20 @@ class Backends:
         Backends that limit the size of an object come last: nobody knows yet how large it will be.
         """
         limits = {member.name: member.max_object_size for member in self._fleet.members}
-        return sorted(await self.writable(0), key=lambda name: limits[name] > 0)
+        writable = await self.writable(0, "CreateMultipartUpload")
+        return sorted(writable, key=lambda name: limits[name] > 0)
+
+    def copyable(self, blobs: Sequence[Blob], size: int) -> list[Blob]:
+        """Return the copies that their own backends may copy, best first: that costs a call, and no bytes."""
+        fitting = self._fleet.fitting(size)
+        without = {
+            blob.backend
+            for blob in blobs
+            if blob.backend not in fitting
+            or self.standing.is_failing(blob.backend)
+            or not self.standing.may_write(blob.backend, 0)
+        }
+        return self._fleet.readable(blobs, failing=self._failing(), without=without)
 
     def check_size(self, name: str, size: int) -> None:
         """
@@ -76,9 +151,39 @@ class Backends:
             if member.name == name and 0 < member.max_object_size < size:
                 raise S3Error("EntityTooLarge", ProposedSize=size, MaxSizeAllowed=member.max_object_size)
 
-    def readable(self, blobs: Sequence[Blob]) -> list[Blob]:
-        """Return the copies worth trying, best first."""
-        return list(blobs) if len(blobs) == 1 else self._fleet.readable(blobs, failing=self._failing())
+    def check_usage(self, name: str, size: int, operation: str) -> None:
+        """
+        Refuse what can only go to one backend when its monthly limits do not allow it.
+
+        :raises UsageLimitExceeded: so it is.
+        """
+        if not self.standing.may_write(name, size):
+            raise self.rejected(_used_up(writing=True), operation)
+
+    def readable(self, blobs: Sequence[Blob], size: int = 0) -> list[Blob]:
+        """
+        Return the copies worth trying for `size` bytes, best first.
+
+        Backends that are left alone come last: they refuse at once.
+
+        :raises UsageLimitExceeded: the monthly limits leave none.
+        """
+        used_up = {blob.backend for blob in blobs if not self.standing.may_read(blob.backend, size)}
+        if used_up and all(blob.backend in used_up for blob in blobs):
+            raise self.rejected(_used_up(writing=False), "GetObject")
+        if len(blobs) == 1:
+            return list(blobs)
+        return self._fleet.readable(blobs, failing=self._failing(), without=used_up)
+
+    def rejected(self, error: UsageLimitExceeded, operation: str) -> UsageLimitExceeded:
+        """Count a request that ends in `error`; returns it."""
+        REJECTIONS.labels(operation, "write" if error.writing else "read").inc()
+        return error
+
+    def took_over(self, operation: str, failed: Sequence[str], name: str) -> None:
+        """Count a write that `name` took after others had failed."""
+        for backend in failed:
+            FAILOVERS.labels(operation, backend, name).inc()
 
     def note(self, error: BackendError, name: str) -> None:
         """Remember a failure, unless it was an answer: whoever says no is there."""
@@ -92,8 +197,13 @@ class Backends:
         self._failed_at[name] = self._clock.seconds()
 
     def _failing(self) -> set[str]:
-        if not self._failed_at:
-            return set()
-        horizon = self._clock.seconds() - FAILING_FOR
-        self._failed_at = {name: at for name, at in self._failed_at.items() if at > horizon}
-        return set(self._failed_at)
+        failing = {name for name in self._by_name if self.standing.is_failing(name)}
+        if self._failed_at:
+            horizon = self._clock.seconds() - FAILING_FOR
+            self._failed_at = {name: at for name, at in self._failed_at.items() if at > horizon}
+            failing.update(self._failed_at)
+        return failing
+
+
+def _used_up(*, writing: bool) -> UsageLimitExceeded:
+    return UsageLimitExceeded("no backend may be used any more this month", writing=writing)

@@ -95,12 +95,10 @@ class ObjectCopier:
 
     async def _copy_in_place(self, order: CopyOrder, source: Version) -> Version | None:
         """None: no backend could do it alone; nothing is left behind."""
-        candidates = await self._backends.writable(source.size)
-        for blob in self._backends.readable(source.blobs):
-            if blob.backend in candidates:
-                made = await self._copy_on(order, source, blob)
-                if made is not None:
-                    return made
+        for blob in self._backends.copyable(source.blobs, source.size):
+            made = await self._copy_on(order, source, blob)
+            if made is not None:
+                return made
         return None
 
     async def _copy_on(self, order: CopyOrder, source: Version, blob: Blob) -> Version | None:

@@ -27,6 +27,7 @@ from s3orchestrator.errors import (
     NameTaken,
     NoSuchBlob,
     NoSuchUpload,
+    UsageLimitExceeded,
 )
 from s3orchestrator.interfaces import IBackend, IUploads, Stored
 from s3orchestrator.objects.backends import Backends
@@ -70,7 +71,8 @@ class MultipartUploads:
         """
         candidates = await self._backends.writable_for_parts()
         avoid_plain = False
-        last: BackendError | None = None
+        last: BackendError | None = self._backends.left_alone(0)
+        failed: list[str] = []
         while candidates:
             try:
                 upload = await keep(
@@ -96,11 +98,17 @@ class MultipartUploads:
                     avoid_plain = True
                     self._discard(upload, unclear=False)
                     continue
-                return await self._open(upload)
+                opened = await self._open(upload)
             except BackendError as error:
-                last = error
+                last = last if last and isinstance(error, UsageLimitExceeded) else error
+                failed.append(upload.blob.backend)
                 self._backends.note(error, upload.blob.backend)
                 candidates = [name for name in candidates if name != upload.blob.backend]
+            else:
+                self._backends.took_over("CreateMultipartUpload", failed, upload.blob.backend)
+                return opened
+        if isinstance(last, UsageLimitExceeded):
+            raise self._backends.rejected(last, "CreateMultipartUpload")
         raise BackendUnavailable(str(last)) from last
 
     async def _open(self, upload: Upload) -> Upload:

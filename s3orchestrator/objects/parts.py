@@ -138,6 +138,7 @@ class PartWriter:
 
     async def _put(self, upload: Upload, number: int, incoming: Incoming) -> Part:
         self._backends.check_size(upload.blob.backend, incoming.length)
+        self._backends.check_usage(upload.blob.backend, incoming.length, "UploadPart")
         part = await self._begin(upload, number, incoming.length)
         sending = Sending(incoming, self._replay_limit, upload.checksum_algorithm)
         traits = self._backends.traits_of(upload.blob.backend)

@@ -15,7 +15,13 @@ from twisted.web.iweb import IBodyProducer
 
 from s3orchestrator.bodies.sources import BytesBody
 from s3orchestrator.domain.records import Blob, Bucket, Version
-from s3orchestrator.errors import BackendError, BackendUnavailable, BlobChanged, NoSuchBlob
+from s3orchestrator.errors import (
+    BackendError,
+    BackendUnavailable,
+    BlobChanged,
+    NoSuchBlob,
+    UsageLimitExceeded,
+)
 from s3orchestrator.interfaces import Fetched, IVersions
 from s3orchestrator.objects.backends import Backends
 from s3orchestrator.objects.resuming import ResumedBody
@@ -78,16 +84,20 @@ class ObjectReader:
         None: every copy that answered has gone or changed; look the version up again.
 
         :raises BackendUnavailable: no copy answered.
+        :raises UsageLimitExceeded: no copy may be read any more this month.
         """
         if version.size == 0:
             return BytesBody(b"")
         wanted = wanted or ByteRange(0, version.size - 1)
         unanswered: BackendError | None = None
-        for blob in self._backends.readable(version.blobs):
+        used_up: UsageLimitExceeded | None = None
+        for blob in self._backends.readable(version.blobs, wanted.length):
             try:
                 fetched = await self._fetch(blob, wanted)
             except (NoSuchBlob, BlobChanged) as error:
                 self.log.warn("a copy is missing or changed: {error}", error=str(error))
+            except UsageLimitExceeded as error:
+                used_up = error  # somebody else has just used what was left
             except BackendError as error:
                 self._backends.failed(blob.backend)
                 unanswered = error
@@ -95,6 +105,8 @@ class ObjectReader:
                 return ResumedBody(fetched.body, wanted, version.blobs, blob, self._refetch)
         if unanswered is not None:
             raise BackendUnavailable(str(unanswered)) from unanswered
+        if used_up is not None:
+            raise self._backends.rejected(used_up, "GetObject")
         return None
 
     async def _fetch(self, blob: Blob, wanted: ByteRange) -> Fetched:
@@ -113,7 +125,7 @@ class ObjectReader:
         """Open the rest of a body at another copy, or at the same one if there is no other."""
         self._backends.failed(failed.backend)
         last: BackendError | None = None
-        for blob in self._backends.readable(blobs):
+        for blob in self._backends.readable(blobs, wanted.length):
             try:
                 return blob, (await self._fetch(blob, wanted)).body
             except BackendError as error:

@@ -22,6 +22,7 @@ from s3orchestrator.errors import (
     NoSuchKey,
     StoreUnavailable,
     TransactionUnclear,
+    UsageLimitExceeded,
 )
 from s3orchestrator.interfaces import Description, IBackend, IBlobs, IVersions, Stored
 from s3orchestrator.objects.backends import Backends
@@ -150,7 +151,8 @@ class ObjectWriter:
     ) -> tuple[Blob, Stored, Sending]:
         candidates = await self._backends.writable(sending.length)
         avoid_plain = False
-        failure: BackendError | None = None
+        failure: BackendError | None = self._backends.left_alone(sending.length)
+        failed: list[str] = []
         while True:
             try:
                 blob = await keep(
@@ -169,14 +171,22 @@ class ObjectWriter:
                 if not sending.is_replayable:
                     raise BackendUnavailable(f"{blob.backend}: the name is taken; try again") from error
             except BackendError as error:
-                failure = error
+                failure = failure if isinstance(error, UsageLimitExceeded) else error
+                failed.append(blob.backend)
                 self._backends.note(error, blob.backend)
                 self._cleaner.abandon(blob, unclear=error.is_unclear)
                 candidates = [name for name in candidates if name != blob.backend]
                 if not candidates or not sending.is_replayable:
-                    raise BackendUnavailable(str(error)) from error
+                    raise self._given_up(failure, error) from error
             else:
+                self._backends.took_over("PutObject", failed, blob.backend)
                 return blob, stored, sending
+
+    def _given_up(self, failure: BackendError | None, last: BackendError) -> BackendError:
+        """Return what to tell the client: that there is no room only if nothing else stood in the way."""
+        if failure is None and isinstance(last, UsageLimitExceeded):
+            return self._backends.rejected(last, "PutObject")
+        return BackendUnavailable(str(failure or last))
 
     async def _attempt(
         self, backend: IBackend, blob: Blob, sending: Sending, metadata: ObjectMetadata

@@ -16,11 +16,15 @@ from twisted.internet.defer import Deferred
 from twisted.internet.task import Clock
 from twisted.python.failure import Failure
 
-from s3orchestrator.app.core import Core, build_core
+from s3orchestrator.app.core import Core, Wrapping, build_core
+from s3orchestrator.backends.guards import Guards
 from s3orchestrator.backends.memory import MemoryBackend
 from s3orchestrator.bodies.sources import BytesBody, collect
 from s3orchestrator.concurrency import start
+from s3orchestrator.config.live import InForce, Live
 from s3orchestrator.config.loader import load
+from s3orchestrator.config.sections import Config
+from s3orchestrator.counters.local import LocalCounters
 from s3orchestrator.domain.records import Bucket, Finding, Version
 from s3orchestrator.errors import OrchestratorError
 from s3orchestrator.interfaces import IBackend
@@ -32,8 +36,11 @@ from s3orchestrator.protocol.payload import Payload
 from s3orchestrator.services.cleanup import Cleanup
 from s3orchestrator.services.rests import Rests
 from s3orchestrator.services.stale_uploads import StaleUploads
+from s3orchestrator.services.usage_flush import UsageFlush
+from s3orchestrator.services.watchdog import Watchdog
 from s3orchestrator.store.fsck import check
 from s3orchestrator.store.sqlite import IN_MEMORY, SqliteDatabase
+from s3orchestrator.store.usage import UsageLedger
 
 T = TypeVar("T")
 
@@ -100,6 +107,7 @@ class Image:
 class Harness:
     """
     `backends` are names; `quotas` and `max_object_size` go by name. The bucket is `photos`.
+    `more` is added to the configuration of a backend, by its name, and `settings` to the rest, in YAML.
 
     `open_ledger` and `make_backend` may replace what is in memory by something that can be
     watched.
@@ -110,10 +118,16 @@ class Harness:
     max_object_size: dict[str, int] = field(factory=dict)
     strategy: str = "pack"
     replay_limit: int = 1024
+    more: dict[str, str] = field(factory=dict)
+    settings: str = ""
     open_ledger: Callable[[Clock, bytes | None], LedgerInMemory] = LedgerInMemory
     make_backend: Callable[[str, Clock], MemoryBackend] = MemoryBackend
     clock: Clock = field(factory=Clock, init=False)
     core: Core = field(init=False)
+    guards: Guards = field(init=False)
+    counters: LocalCounters = field(init=False)
+    usage_flush: UsageFlush = field(init=False)
+    watchdog: Watchdog = field(init=False)
     bucket: Bucket = field(init=False)
     sweeper: Sweeper = field(init=False)
     _ledger: LedgerInMemory = field(init=False)
@@ -125,16 +139,34 @@ class Harness:
         self._start(None)
 
     def _start(self, image: bytes | None) -> None:
-        config = load(self._configuration(), {}).config
+        live = InForce(load(self._configuration(), {}).config).live
         database = self._ledger = self.open_ledger(self.clock, image)
         database.open()
-        self.core = self.run(build_core(config, self.clock, database, self._by_name))
+        self.counters = LocalCounters(self.clock)
+        self.guards = Guards(live, self.counters, self.clock, lambda: 0.0)
+        wrapping = Wrapping(backend=self.guards.around)
+        self.core = self.run(build_core(live.now, self.clock, database, self._by_name, wrapping))
+        self.core.backends.standing = self.guards
         ledger = self.core.ledger
         self.run(ledger.blobs.set_limits({name: self.quotas.get(name) for name in self.backends}))
         self.run(ledger.blobs.recover())
         self.run(self.core.objects.catalog.load(["photos"]))
         self.bucket = self.core.objects.catalog.get("photos")
         self.sweeper = Sweeper.of(self.core)
+        self._watch(live)
+
+    def _watch(self, live: Live[Config]) -> None:
+        ledger = self.core.ledger
+        self.watchdog = Watchdog(lambda: self.guards.breakers, self.clock)
+        self.usage_flush = UsageFlush(
+            self.counters,
+            UsageLedger(ledger.database),
+            ledger.blobs,
+            live.part(lambda config: config.usage_flush),
+            lambda: self.guards.limits.now,
+            self.clock,
+        )
+        self.run(self.usage_flush.run_once())
 
     def _configuration(self) -> str:
         lines = [
@@ -142,12 +174,14 @@ class Harness:
             f"routing_strategy: {self.strategy}",
             f"write_path: {{replay_limit: {self.replay_limit}, quiet_period: {QUIET_PERIOD}s}}",
             "buckets: [{name: photos, credentials: [{access_key_id: k, secret_access_key: s}]}]",
+            self.settings,
             "backends:",
         ]
         for name in self.backends:
             quota, largest = self.quotas.get(name, 0), self.max_object_size.get(name, 0)
             lines.append(
-                f"  - {{name: {name}, type: memory, quota_bytes: {quota}, max_object_size: {largest}}}"
+                f"  - {{name: {name}, type: memory, quota_bytes: {quota}, max_object_size: {largest}"
+                f"{', ' if name in self.more else ''}{self.more.get(name, '')}}}"
             )
         return "\n".join(lines)
 
@@ -203,7 +237,7 @@ class Harness:
 
     def backend(self, name: str) -> MemoryBackend:
         """One of the backends, to look into it or to make it fail."""
-        found = self.core.backends[name]
+        found = self._by_name[name]
         assert isinstance(found, MemoryBackend)
         return found
 
