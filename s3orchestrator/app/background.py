@@ -13,6 +13,7 @@ from s3orchestrator.services.periodic import Periodic, Report
 from s3orchestrator.services.prober import Prober
 from s3orchestrator.services.rests import Rests
 from s3orchestrator.services.stale_uploads import StaleUploads
+from s3orchestrator.services.watchdog import Watchdog
 
 MINUTE = 60.0
 HOUR = 3600.0
@@ -79,7 +80,10 @@ class Services:
         often = min(MINUTE, config.write_path.quiet_period)
         rests = Rests(ledger.blobs, core.backends, core.cleaner, core.ledger_id)
         stale = StaleUploads(ledger.database, ledger.uploads, core.cleaner, config.multipart.stale_after)
+        watchdog = Watchdog(lambda: core.guards.breakers, core.reactor)
         own = [
+            self._own("usage-flush", core.usage_flush.tick, core.usage_flush.run_if_due),
+            self._own("watchdog", MINUTE, watchdog.run_once),
             self._own("hand-over", often, self._hand_over),
             self._own("probe", often, self.prober.run_once),
         ]

@@ -7,15 +7,21 @@ What a class needs is what its constructor asks for, and here it is given it.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from contextlib import suppress
+from random import Random
 from typing import Any
 
 from attrs import define, frozen
 
 from s3orchestrator.backends.building import backend_of
+from s3orchestrator.backends.guards import Guards
+from s3orchestrator.config.live import Live
 from s3orchestrator.config.sections import Config
+from s3orchestrator.counters.local import LocalCounters
 from s3orchestrator.domain.fleet import Fleet, Member
 from s3orchestrator.domain.records import Usage
-from s3orchestrator.interfaces import IBackend, ILocks
+from s3orchestrator.errors import StoreUnavailable
+from s3orchestrator.interfaces import IBackend, ICounters, ILocks
 from s3orchestrator.objects.backends import Backends
 from s3orchestrator.objects.catalog import Catalog
 from s3orchestrator.objects.cleaning import Cleaner
@@ -27,11 +33,13 @@ from s3orchestrator.objects.multipart import MultipartUploads
 from s3orchestrator.objects.parts import PartWriter
 from s3orchestrator.objects.reading import ObjectReader
 from s3orchestrator.objects.writing import Committer, ObjectWriter
+from s3orchestrator.services.usage_flush import UsageFlush
 from s3orchestrator.store.blobs import Blobs
 from s3orchestrator.store.buckets import Buckets
 from s3orchestrator.store.operations import ILedger
 from s3orchestrator.store.sqlite import SqliteDatabase
 from s3orchestrator.store.uploads import Uploads
+from s3orchestrator.store.usage import UsageLedger
 from s3orchestrator.store.versions import Versions
 
 
@@ -56,6 +64,7 @@ class Ledger:
     blobs: Blobs
     versions: Versions
     uploads: Uploads
+    usage: UsageLedger
     locks: ILocks
 
 
@@ -69,6 +78,9 @@ class Core:
     backends: Backends
     cleaner: Cleaner
     objects: Objects
+    guards: Guards
+    counters: ICounters
+    usage_flush: UsageFlush
 
     @property
     def ledger_id(self) -> str:
@@ -82,9 +94,11 @@ class Core:
         return [known for known in usage if known.taken and known.backend not in configured]
 
     async def close(self) -> None:
-        """Let go of the backends, and then of the ledger."""
+        """Let go of the backends, record what was used of them, and let go of the ledger."""
         for backend in self.backends.all():
             await backend.close()
+        with suppress(StoreUnavailable):
+            await self.usage_flush.run_once()
         await self.ledger.database.close()
 
 
@@ -112,6 +126,9 @@ async def build_core(
 ) -> Core:
     """Build the engine on an open ledger; `stand_ins` are used for backends of their names."""
     wrapping = wrapping or Wrapping()
+    live = Live.fixed(config)
+    counters = LocalCounters(reactor)
+    guards = Guards(live, counters, reactor, Random().random)
     by_name: dict[str, IBackend] = {}
     ledger = _ledger(config, wrapping.ledger(database), database.locks, by_name)
     holding = {known.backend for known in await ledger.blobs.usage() if known.taken}
@@ -119,14 +136,23 @@ async def build_core(
         backend = (stand_ins or {}).get(settings.name) or backend_of(
             settings, config.server, reactor, holds_data=settings.name in holding
         )
-        by_name[settings.name] = wrapping.backend(backend)
+        by_name[settings.name] = guards.around(wrapping.backend(backend))
     fleet = Fleet(
         tuple(Member(settings.name, settings.max_object_size) for settings in config.backends),
         config.routing_strategy,
     )
-    backends = Backends(fleet, by_name, ledger.blobs, reactor)
+    backends = Backends(fleet, by_name, ledger.blobs, reactor, guards)
     cleaner = Cleaner(backends, ledger.blobs, ledger.uploads, reactor, database.ledger_id)
-    return Core(config, reactor, ledger, backends, cleaner, _objects(config, ledger, backends, cleaner))
+    flush = UsageFlush(
+        counters,
+        ledger.usage,
+        ledger.blobs,
+        live.part(lambda config: config.usage_flush),
+        lambda: guards.limits.now,
+        reactor,
+    )
+    objects = _objects(config, ledger, backends, cleaner)
+    return Core(config, reactor, ledger, backends, cleaner, objects, guards, counters, flush)
 
 
 def _ledger(config: Config, database: ILedger, locks: ILocks, by_name: Mapping[str, IBackend]) -> Ledger:
@@ -140,6 +166,7 @@ def _ledger(config: Config, database: ILedger, locks: ILocks, by_name: Mapping[s
         Blobs(database, traits_of=traits_of, quiet_period=config.write_path.quiet_period),
         Versions(database),
         Uploads(database, traits_of=traits_of),
+        UsageLedger(database),
         locks,
     )
 

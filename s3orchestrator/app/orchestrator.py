@@ -102,6 +102,7 @@ class Orchestrator:
                 backend=known.backend,
                 bytes=known.taken,
             )
+        await core.usage_flush.run_once()  # from now on limits know what this month has used
         await core.objects.catalog.load(bucket.name for bucket in self.config.buckets)
         await services.prober.run_once()
 

@@ -16,18 +16,15 @@ from twisted.internet.defer import Deferred
 from twisted.internet.task import Clock
 from twisted.python.failure import Failure
 
-from s3orchestrator.app.core import Core, Wrapping, build_core
+from s3orchestrator.app.core import Core, build_core
 from s3orchestrator.backends.guards import Guards
 from s3orchestrator.backends.memory import MemoryBackend
 from s3orchestrator.bodies.sources import BytesBody, collect
 from s3orchestrator.concurrency import start
-from s3orchestrator.config.live import InForce, Live
 from s3orchestrator.config.loader import load
-from s3orchestrator.config.sections import Config
-from s3orchestrator.counters.local import LocalCounters
 from s3orchestrator.domain.records import Bucket, Finding, Version
 from s3orchestrator.errors import OrchestratorError
-from s3orchestrator.interfaces import IBackend
+from s3orchestrator.interfaces import IBackend, ICounters
 from s3orchestrator.objects.checking import BackendChecker
 from s3orchestrator.objects.incoming import Incoming
 from s3orchestrator.protocol.conditions import WriteCondition
@@ -40,7 +37,6 @@ from s3orchestrator.services.usage_flush import UsageFlush
 from s3orchestrator.services.watchdog import Watchdog
 from s3orchestrator.store.fsck import check
 from s3orchestrator.store.sqlite import IN_MEMORY, SqliteDatabase
-from s3orchestrator.store.usage import UsageLedger
 
 T = TypeVar("T")
 
@@ -124,9 +120,6 @@ class Harness:
     make_backend: Callable[[str, Clock], MemoryBackend] = MemoryBackend
     clock: Clock = field(factory=Clock, init=False)
     core: Core = field(init=False)
-    guards: Guards = field(init=False)
-    counters: LocalCounters = field(init=False)
-    usage_flush: UsageFlush = field(init=False)
     watchdog: Watchdog = field(init=False)
     bucket: Bucket = field(init=False)
     sweeper: Sweeper = field(init=False)
@@ -139,34 +132,33 @@ class Harness:
         self._start(None)
 
     def _start(self, image: bytes | None) -> None:
-        live = InForce(load(self._configuration(), {}).config).live
+        config = load(self._configuration(), {}).config
         database = self._ledger = self.open_ledger(self.clock, image)
         database.open()
-        self.counters = LocalCounters(self.clock)
-        self.guards = Guards(live, self.counters, self.clock, lambda: 0.0)
-        wrapping = Wrapping(backend=self.guards.around)
-        self.core = self.run(build_core(live.now, self.clock, database, self._by_name, wrapping))
-        self.core.backends.standing = self.guards
+        self.core = self.run(build_core(config, self.clock, database, self._by_name))
         ledger = self.core.ledger
         self.run(ledger.blobs.set_limits({name: self.quotas.get(name) for name in self.backends}))
         self.run(ledger.blobs.recover())
         self.run(self.core.objects.catalog.load(["photos"]))
         self.bucket = self.core.objects.catalog.get("photos")
         self.sweeper = Sweeper.of(self.core)
-        self._watch(live)
-
-    def _watch(self, live: Live[Config]) -> None:
-        ledger = self.core.ledger
         self.watchdog = Watchdog(lambda: self.guards.breakers, self.clock)
-        self.usage_flush = UsageFlush(
-            self.counters,
-            UsageLedger(ledger.database),
-            ledger.blobs,
-            live.part(lambda config: config.usage_flush),
-            lambda: self.guards.limits.now,
-            self.clock,
-        )
         self.run(self.usage_flush.run_once())
+
+    @property
+    def guards(self) -> Guards:
+        """The gates before the backends."""
+        return self.core.guards
+
+    @property
+    def counters(self) -> ICounters:
+        """What was used of the backends."""
+        return self.core.counters
+
+    @property
+    def usage_flush(self) -> UsageFlush:
+        """What records it."""
+        return self.core.usage_flush
 
     def _configuration(self) -> str:
         lines = [

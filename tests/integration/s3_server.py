@@ -27,6 +27,7 @@ from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase
 
 from s3orchestrator.app.orchestrator import Orchestrator, build
+from s3orchestrator.backends.guarded import GuardedBackend
 from s3orchestrator.backends.memory import MemoryBackend
 from s3orchestrator.config.loader import load
 from s3orchestrator.config.sections import Config
@@ -154,9 +155,10 @@ class Server:
 
     def memory(self, name: str) -> MemoryBackend:
         """One of the backends, to look at or to make it fail."""
-        found = self.orchestrator.core.backends[name]
-        assert isinstance(found, MemoryBackend)
-        return found
+        guarded = self.orchestrator.core.backends[name]
+        assert isinstance(guarded, GuardedBackend)
+        assert isinstance(guarded.backend, MemoryBackend)
+        return guarded.backend
 
     @property
     def address(self) -> tuple[str, int]:

@@ -45,7 +45,14 @@ TRANSLATIONS: list[tuple[Exception, str, int, dict[str, Any]]] = [
     (errors.BodyStalled("k"), "RequestTimeout", 400, {}),
 ]
 
-BEFORE_ANY_REQUEST = (errors.OrchestratorError, errors.LedgerInUse, errors.LedgerTooNew)
+BEFORE_ANY_REQUEST = (
+    errors.OrchestratorError,
+    errors.LedgerInUse,
+    errors.LedgerTooNew,
+    errors.LedgerIncomplete,
+    errors.LedgerNotEmpty,
+    errors.LedgersDiffer,
+)
 
 
 class AsS3ErrorTests(SynchronousTestCase):
