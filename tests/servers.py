@@ -106,6 +106,15 @@ class Postgres:
         self.execute(f"CREATE DATABASE {name} TEMPLATE {locale}")
         return name
 
+    def drop(self, name: str) -> None:
+        """Remove a database, whoever is connected to it."""
+        self.execute(f"DROP DATABASE IF EXISTS {name} WITH (FORCE)")
+
+    def backends(self, database: str) -> list[int]:
+        """The processes that serve a database's connections."""
+        rows = self.execute(f"SELECT pid FROM pg_stat_activity WHERE datname = '{database}'")
+        return [pid for (pid,) in rows]
+
     def execute(self, *statements: str, database: str = "postgres") -> list[Any]:
         """Execute statements, each by itself; returns the rows of the last."""
         with closing(self.connect(database)) as connection, connection.cursor() as cursor:
@@ -147,6 +156,7 @@ def postgres() -> Postgres:
         "max_connections": "200",
         "shared_buffers": "32MB",
         "autovacuum": "off",  # plans and locks are the tests' own
+        "deadlock_timeout": "100ms",
     }
     options = [option for name, value in settings.items() for option in ("-c", f"{name}={value}")]
     process = running.start([_postgres_program("postgres"), "-D", data, "-p", str(port), *options])

@@ -53,12 +53,12 @@ RETRY_LATER = """
 DUE_DOOMED = f"""
     SELECT {BLOB} FROM blobs
      WHERE state = 'doomed' AND owner IS NULL AND due_ms <= :now_ms
-     ORDER BY due_ms LIMIT :limit $skip_locked
+     ORDER BY owner, due_ms LIMIT :limit $skip_locked
 """
 DUE_RESTS = f"""
     SELECT {BLOB} FROM blobs
      WHERE state = 'resting' AND owner IS NULL AND unclear = TRUE AND due_ms <= :now_ms
-     ORDER BY due_ms LIMIT :limit $skip_locked
+     ORDER BY owner, due_ms LIMIT :limit $skip_locked
 """
 CLAIM = """
     UPDATE blobs SET unclear = TRUE, owner = :owner, operation = :operation

@@ -7,6 +7,7 @@ from random import random
 from typing import Any
 
 from attrs import define, field
+from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
 from twisted.logger import Logger
 
@@ -37,6 +38,7 @@ class Listener:
     _connection: Connection | None = field(init=False, default=None)
     _delay: float = field(init=False, default=_FIRST_DELAY)
     _retry: IDelayedCall | None = field(init=False, default=None)
+    _reopening: Deferred[None] | None = field(init=False, default=None)
     _is_closed: bool = field(init=False, default=False)
     _log = Logger()
 
@@ -70,6 +72,8 @@ class Listener:
         if self._retry is not None:
             self._retry.cancel()
             self._retry = None
+        if self._reopening is not None:
+            self._reopening.cancel()
         if self._connection is not None:
             self._connection.close()
 
@@ -91,11 +95,13 @@ class Listener:
 
     def _again(self) -> None:
         self._retry = None
-        start(self._open_again())
+        self._reopening = start(self._open_again())
 
     async def _open_again(self) -> None:
         try:
             await self.open()
+        except CancelledError:
+            return
         except StoreUnavailable as error:
             self._log.info("other instances cannot be heard: {error}", error=str(error))
             self._try_later()

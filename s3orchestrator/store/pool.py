@@ -16,6 +16,7 @@ from attrs import define, field, frozen
 from twisted.internet.defer import Deferred, fail, succeed
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
 from twisted.logger import Logger
+from twisted.python.failure import Failure
 
 from s3orchestrator.concurrency import start
 from s3orchestrator.errors import StoreUnavailable
@@ -37,6 +38,14 @@ class Limits:
 
 
 @define(eq=False)
+class _Waiting:
+    """Somebody who waits for a connection; numbers tell who came first."""
+
+    number: int
+    got: Deferred[Connection]
+
+
+@define(eq=False)
 class Pool:
     """Connections that `dial` opens when they are wanted. Nothing happens before `start`."""
 
@@ -45,8 +54,9 @@ class Pool:
     _limits: Limits
     _idle: list[Connection] = field(init=False, factory=list)
     _busy: set[Connection] = field(init=False, factory=set)
-    _opening: int = field(init=False, default=0)
-    _waiting: deque[Deferred[Connection]] = field(init=False, factory=deque)
+    _opening: set[Deferred[Connection]] = field(init=False, factory=set)
+    _waiting: deque[_Waiting] = field(init=False, factory=deque)
+    _come: int = field(init=False, default=0)  # how many have ever waited
     _tending: IDelayedCall | None = field(init=False, default=None)
     _is_closed: bool = field(init=False, default=False)
     _log = Logger()
@@ -70,12 +80,13 @@ class Pool:
             connection.close()
         if self._is_closed:
             return fail(StoreUnavailable("the ledger is closed"))
-        waiting: Deferred[Connection] = Deferred(self._waiting.remove)
+        self._come += 1
+        waiting = _Waiting(self._come, Deferred())
         self._waiting.append(waiting)
         timer = self._reactor.callLater(self._limits.patience, self._give_up, waiting)
-        waiting.addBoth(_and_cancel, timer)
+        waiting.got.addBoth(_and_cancel, timer)
         self._open_more()
-        return waiting
+        return waiting.got
 
     def release(self, connection: Connection) -> None:
         """Take a connection back; one that cannot be used again is dropped."""
@@ -99,9 +110,11 @@ class Pool:
             self._tending.cancel()
             self._tending = None
         self.distrust()
+        for opening in tuple(self._opening):
+            opening.cancel()
         for connection in tuple(self._busy):
             connection.close()
-        self._fail_all("the ledger is closed")
+        self._fail(self._come, "the ledger is closed")
 
     def _is_good(self, connection: Connection) -> bool:
         return connection.is_usable and not self._is_old(connection)
@@ -112,48 +125,54 @@ class Pool:
     def _hand_out(self, connection: Connection) -> None:
         if self._waiting:
             self._busy.add(connection)
-            self._waiting.popleft().callback(connection)
+            self._waiting.popleft().got.callback(connection)
         else:
             self._idle.append(connection)
 
     @property
     def _total(self) -> int:
-        return len(self._idle) + len(self._busy) + self._opening
+        return len(self._idle) + len(self._busy) + len(self._opening)
 
     def _open_more(self) -> None:
-        while len(self._waiting) > self._opening and self._total < self._limits.at_most:
+        while len(self._waiting) > len(self._opening) and self._total < self._limits.at_most:
             self._open()
 
     def _open(self) -> None:
-        self._opening += 1
-        start(self._dial()).addCallbacks(self._opened, self._failed)
+        opening = start(self._dial())
+        self._opening.add(opening)
+        opening.addBoth(self._no_longer, opening)
+        opening.addCallbacks(self._opened, self._failed, errbackArgs=(self._come,))
+
+    def _no_longer(self, result: Any, opening: Deferred[Connection]) -> Any:
+        self._opening.discard(opening)
+        return result
 
     def _opened(self, connection: Connection) -> None:
-        self._opening -= 1
-        if self._is_closed:
-            connection.close()
-            return
         connection.when_closed = self._lost
         # Not all at once: they were opened together.
         connection.expires_at = self._reactor.seconds() + self._limits.lifetime * (1 - random() / 4)
         self._hand_out(connection)
 
-    def _failed(self, failure: Any) -> None:
-        self._opening -= 1
+    def _failed(self, failure: Failure, come: int) -> None:
+        """Tell those who waited when the attempt began that it was in vain; later ones have their own."""
+        if self._is_closed:
+            return
         if not self._waiting:
             self._log.info("no connection to the ledger: {error}", error=failure.getErrorMessage())
         # Others are in use, and will be given back: the server may only have no room for more.
         if not self._busy:
-            self._fail_all(failure.getErrorMessage())
+            self._fail(come, failure.getErrorMessage())
+            self._open_more()
 
-    def _fail_all(self, reason: str) -> None:
-        waiting, self._waiting = self._waiting, deque()
-        for one in waiting:
-            one.errback(StoreUnavailable(reason))
+    def _fail(self, until: int, reason: str) -> None:
+        failed = [one for one in self._waiting if one.number <= until]
+        self._waiting = deque(one for one in self._waiting if one.number > until)
+        for one in failed:
+            one.got.errback(StoreUnavailable(reason))
 
-    def _give_up(self, waiting: Deferred[Connection]) -> None:
+    def _give_up(self, waiting: _Waiting) -> None:
         self._waiting.remove(waiting)
-        waiting.errback(
+        waiting.got.errback(
             StoreUnavailable(f"no connection to the ledger became free within {self._limits.patience:g} s")
         )
 

@@ -27,7 +27,7 @@ FORGET = f"""
 RESTED = """
     SELECT id FROM blobs
      WHERE state = 'resting' AND owner IS NULL AND unclear = FALSE AND due_ms <= :now_ms
-     ORDER BY due_ms LIMIT :limit $skip_locked
+     ORDER BY owner, due_ms LIMIT :limit $skip_locked
 """
 END_CLEAR_REST = f"""
     DELETE FROM blobs WHERE id = :id AND state = 'resting' AND owner IS NULL AND unclear = FALSE

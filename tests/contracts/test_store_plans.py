@@ -27,7 +27,7 @@ from s3orchestrator.store import (
     usage,
     versions,
 )
-from s3orchestrator.store.sql import SQLITE
+from s3orchestrator.store.sql import SQLITE, Dialect
 from s3orchestrator.store.sqlite import SqliteDatabase
 
 ROLES = (
@@ -55,7 +55,7 @@ STATEMENT = re.compile(r"\s*(SELECT|INSERT|UPDATE|DELETE)\b")
 MAY_SORT = {"blobs.USAGE"}
 
 
-def statements(module: ModuleType) -> Iterator[tuple[str, str]]:
+def statements(module: ModuleType, dialect: Dialect = SQLITE) -> Iterator[tuple[str, str]]:
     """All SQL of a module, by name; fragments that others are made of begin with `_`."""
     short = module.__name__.rpartition(".")[2]
     for name, value in vars(module).items():
@@ -63,7 +63,7 @@ def statements(module: ModuleType) -> Iterator[tuple[str, str]]:
             continue
         for key, text in value.items() if isinstance(value, dict) else [("", value)]:
             if isinstance(text, str) and STATEMENT.match(text):
-                yield f"{short}.{name}{key or ''}", SQLITE.render(text)
+                yield f"{short}.{name}{key or ''}", dialect.render(text)
 
 
 class PlansTests(SynchronousTestCase):

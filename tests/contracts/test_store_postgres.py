@@ -22,129 +22,133 @@ from tests.contracts.store_versions import (
     ListingContract,
     OutboxContract,
 )
+from tests.servers import postgres
 
 
-class Bytewise(LedgerCase):
+class Bytewise(LedgerCase, TestCase):
     """In a database of locale C."""
 
+    locale = "c"
+
     async def opened(self) -> ILedger:
-        return await ledger(self.clock).open()
+        name = postgres().database(self.locale)
+        self.addCleanup(postgres().drop, name)
+        return await ledger(self.clock, database=name).open()
 
 
-class Icu(LedgerCase):
+class Icu(Bytewise):
     """In a database that sorts as people do."""
 
-    async def opened(self) -> ILedger:
-        return await ledger(self.clock, "icu").open()
+    locale = "icu"
 
 
-class BytewiseNames(Bytewise, NamesContract, TestCase):
+class BytewiseNames(Bytewise, NamesContract):
     """Names bytewise."""
 
 
-class IcuNames(Icu, NamesContract, TestCase):
+class IcuNames(Icu, NamesContract):
     """Names as people sort."""
 
 
-class BytewiseRoom(Bytewise, RoomContract, TestCase):
+class BytewiseRoom(Bytewise, RoomContract):
     """Room bytewise."""
 
 
-class IcuRoom(Icu, RoomContract, TestCase):
+class IcuRoom(Icu, RoomContract):
     """Room as people sort."""
 
 
-class BytewiseLife(Bytewise, LifeContract, TestCase):
+class BytewiseLife(Bytewise, LifeContract):
     """Life bytewise."""
 
 
-class IcuLife(Icu, LifeContract, TestCase):
+class IcuLife(Icu, LifeContract):
     """Life as people sort."""
 
 
-class BytewiseUsage(Bytewise, UsageContract, TestCase):
+class BytewiseUsage(Bytewise, UsageContract):
     """Usage bytewise."""
 
 
-class IcuUsage(Icu, UsageContract, TestCase):
+class IcuUsage(Icu, UsageContract):
     """Usage as people sort."""
 
 
-class BytewiseCommit(Bytewise, CommitContract, TestCase):
+class BytewiseCommit(Bytewise, CommitContract):
     """Commit bytewise."""
 
 
-class IcuCommit(Icu, CommitContract, TestCase):
+class IcuCommit(Icu, CommitContract):
     """Commit as people sort."""
 
 
-class BytewiseListing(Bytewise, ListingContract, TestCase):
+class BytewiseListing(Bytewise, ListingContract):
     """Listing bytewise."""
 
 
-class IcuListing(Icu, ListingContract, TestCase):
+class IcuListing(Icu, ListingContract):
     """Listing as people sort."""
 
 
-class BytewiseOutbox(Bytewise, OutboxContract, TestCase):
+class BytewiseOutbox(Bytewise, OutboxContract):
     """Outbox bytewise."""
 
 
-class IcuOutbox(Icu, OutboxContract, TestCase):
+class IcuOutbox(Icu, OutboxContract):
     """Outbox as people sort."""
 
 
-class BytewiseBuckets(Bytewise, BucketsContract, TestCase):
+class BytewiseBuckets(Bytewise, BucketsContract):
     """Buckets bytewise."""
 
 
-class IcuBuckets(Icu, BucketsContract, TestCase):
+class IcuBuckets(Icu, BucketsContract):
     """Buckets as people sort."""
 
 
-class BytewiseParts(Bytewise, PartsContract, TestCase):
+class BytewiseParts(Bytewise, PartsContract):
     """Parts bytewise."""
 
 
-class IcuParts(Icu, PartsContract, TestCase):
+class IcuParts(Icu, PartsContract):
     """Parts as people sort."""
 
 
-class BytewiseAbort(Bytewise, AbortContract, TestCase):
+class BytewiseAbort(Bytewise, AbortContract):
     """Abort bytewise."""
 
 
-class IcuAbort(Icu, AbortContract, TestCase):
+class IcuAbort(Icu, AbortContract):
     """Abort as people sort."""
 
 
-class BytewiseComplete(Bytewise, CompleteContract, TestCase):
+class BytewiseComplete(Bytewise, CompleteContract):
     """Complete bytewise."""
 
 
-class IcuComplete(Icu, CompleteContract, TestCase):
+class IcuComplete(Icu, CompleteContract):
     """Complete as people sort."""
 
 
-class BytewiseUploadsListing(Bytewise, UploadsListingContract, TestCase):
+class BytewiseUploadsListing(Bytewise, UploadsListingContract):
     """UploadsListing bytewise."""
 
 
-class IcuUploadsListing(Icu, UploadsListingContract, TestCase):
+class IcuUploadsListing(Icu, UploadsListingContract):
     """UploadsListing as people sort."""
 
 
-class BytewiseMonthly(Bytewise, MonthlyContract, TestCase):
+class BytewiseMonthly(Bytewise, MonthlyContract):
     """Monthly usage bytewise."""
 
 
-class IcuMonthly(Icu, MonthlyContract, TestCase):
+class IcuMonthly(Icu, MonthlyContract):
     """Monthly usage as people sort."""
 
 
-class BytewiseRaces(Bytewise, RacesContract, TestCase):
+class BytewiseRaces(Bytewise, RacesContract):
     """Races bytewise."""
 
 
-class IcuRaces(Icu, RacesContract, TestCase):
+class IcuRaces(Icu, RacesContract):
     """Races as people sort."""
