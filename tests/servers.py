@@ -31,6 +31,8 @@ import psycopg2
 from attrs import define, field, frozen
 from botocore.config import Config
 
+from tests.unit.web.certificates import Authority
+
 _PATIENCE = 90.0  # seconds; Ceph takes twelve on a machine that has nothing else to do
 _PDEATHSIG = 1
 _numbers = count(1)
@@ -99,6 +101,7 @@ class Postgres:
     port: int
     user: str
     process: int  # the postmaster's
+    authority: str  # the file with the certificate that its own is signed by
 
     def database(self, locale: str = "c") -> str:
         """Make an empty database that nobody else uses, which sorts text by `locale`: `c`, or `icu`."""
@@ -148,7 +151,13 @@ def postgres() -> Postgres:
     data, port = str(running.directory / "data"), free_port()
     running.run([_postgres_program("initdb"), "-D", data, "-U", "tester", "-A", "trust",
                  "-E", "UTF8", "--locale=C", "--no-sync"])  # fmt: skip
+    authority = Authority()
+    certificate, key = authority.issue("postgres", running.directory)
+    running.keep_secret(key)
     settings = {
+        "ssl": "on",
+        "ssl_cert_file": certificate,
+        "ssl_key_file": key,
         "listen_addresses": "127.0.0.1",
         "unix_socket_directories": str(running.directory),
         "fsync": "off",
@@ -160,7 +169,9 @@ def postgres() -> Postgres:
     }
     options = [option for name, value in settings.items() for option in ("-c", f"{name}={value}")]
     process = running.start([_postgres_program("postgres"), "-D", data, "-p", str(port), *options])
-    server = Postgres("127.0.0.1", port, "tester", process)
+    trusted = authority.write(running.directory.with_suffix(".authority"))
+    atexit.register(os.remove, trusted)
+    server = Postgres("127.0.0.1", port, "tester", process, trusted)
     running.wait_for(server.is_ready, "postgres")
     server.execute(
         "CREATE DATABASE c TEMPLATE template0",
@@ -230,6 +241,12 @@ class _Running:
         if self.user is not None:
             shutil.chown(self.directory, self.user)
         atexit.register(self.stop)
+
+    def keep_secret(self, path: str) -> None:
+        """Let only the processes read a file."""
+        os.chmod(path, 0o600)
+        if self.user is not None:
+            shutil.chown(path, self.user)
 
     def run(self, command: Sequence[str]) -> None:
         """Run a command to its end."""

@@ -21,6 +21,11 @@ class Turns:
 
     _queues: dict[Hashable, deque[Deferred[None]]] = field(init=False, factory=dict)
 
+    @property
+    def keys(self) -> list[Hashable]:
+        """Those that somebody's turn it is for."""
+        return list(self._queues)
+
     @asynccontextmanager
     async def of(self, key: Hashable) -> AsyncIterator[None]:
         """Wait for the turn of this key, and end it on leaving."""

@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+import os
+import re
 import socket
 from contextlib import closing
+from pathlib import Path
 from typing import Any
 
 import psycopg2
+from attrs import evolve
 from twisted.internet.defer import CancelledError, Deferred, FirstError, gatherResults
 from twisted.internet.task import deferLater
 
 from s3orchestrator.concurrency import start
+from s3orchestrator.config.loader import load
+from s3orchestrator.config.sections import DatabaseConfig
 from s3orchestrator.errors import Conflict, LedgerTooNew, StoreUnavailable, TransactionUnclear
 from s3orchestrator.interfaces import ITransaction
 from s3orchestrator.store.dialing import Patience
@@ -19,6 +25,8 @@ from s3orchestrator.store.postgres import PostgresDatabase
 from tests.contracts.store_kit import ABSENT, Kit
 from tests.contracts.store_postgres import Heard, LosesAnswer, PostgresCase, ledger
 from tests.contracts.store_races import outcomes
+
+DOCS = Path(__file__).parent.parent.parent / "docs"
 
 LOCK_KEY = "$lock_key"
 NAMES = "SELECT name FROM backends ORDER BY name"
@@ -329,6 +337,32 @@ class OpeningTests(PostgresCase):
         """
         with self.assertRaisesRegex(StoreUnavailable, "there is no host"):
             await self.open_at(self.server.port, host="nowhere.invalid")
+
+
+class DocumentedTests(PostgresCase):
+    async def test_quickstart(self) -> None:
+        """
+        What the quickstart shows for PostgreSQL works as it is, over TLS, for a user who owns that database.
+        """
+        self.addCleanup(self.server.execute, "DROP ROLE s3orchestrator")
+        self.addCleanup(self.server.drop, "s3orchestrator")
+        self.server.execute(*(DOCS / "postgresql.sql").read_text().strip().split("\n"))
+        os.environ["PGSSLROOTCERT"] = self.server.authority
+        self.addCleanup(os.environ.pop, "PGSSLROOTCERT")
+        there = evolve(self.documented(), host=self.server.host, port=self.server.port)
+        database = await self.opened(PostgresDatabase.of(there, self.reactor))
+        (row,) = await database.query("SELECT ssl, version FROM pg_stat_ssl WHERE pid = pg_backend_pid()")
+        self.assertTrue(row["ssl"])
+        self.assertEqual(await names(database), [])
+
+    def documented(self) -> DatabaseConfig:
+        """The settings in the docs, in the midst of those of the quickstart."""
+        text, shown = ((DOCS / name).read_text() for name in ("quickstart.yaml", "postgresql.yaml"))
+        before, _, after = text.partition("database:\n")
+        path = Path(self.mktemp())
+        path.write_text(before + shown + after[after.index("\n\n") :])
+        variables = re.findall(r"\$\{(\w+)\}", path.read_text())
+        return load(path, {name: f"value of {name}" for name in variables}).config.database
 
 
 class LossTests(PostgresCase):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from s3orchestrator.store.sql import SQLITE, Dialect
+from s3orchestrator.store.sql import POSTGRES, SQLITE, Dialect, pyformat
 
 
 class DialectTests(SynchronousTestCase):
@@ -26,3 +26,21 @@ class DialectTests(SynchronousTestCase):
         SQLite has one writer and needs no locks.
         """
         self.assertEqual(SQLITE.render("$lock_key"), "")
+
+
+class PyformatTests(SynchronousTestCase):
+    def test_parameters(self) -> None:
+        """
+        Parameters are named as PostgreSQL's driver wants them; casts and percent signs stay what they are.
+        """
+        self.assertEqual(
+            pyformat("SELECT :a::bigint, '%', x FROM t WHERE b = :b_1"),
+            "SELECT %(a)s::bigint, '%%', x FROM t WHERE b = %(b_1)s",
+        )
+
+    def test_words(self) -> None:
+        """
+        Both databases have a word for everything.
+        """
+        self.assertEqual(set(SQLITE.words), set(POSTGRES.words))
+        self.assertEqual(pyformat("$skip_locked"), "FOR UPDATE SKIP LOCKED")
