@@ -292,6 +292,9 @@ class ITransaction(Interface):
     async def run(statement: str, **parameters: object) -> int:
         """Execute; returns the number of rows changed."""
 
+    async def soon(statement: str, **parameters: object) -> None:
+        """Execute before what comes next, which may be COMMIT: nobody waits to hear what it changed."""
+
     async def insert(statement: str, **parameters: object) -> int:
         """Execute an INSERT of one row; returns the `id` it was given."""
 

@@ -68,9 +68,9 @@ BLOB_OF = "SELECT blob_id FROM uploads WHERE id = :upload_id"
 async def begin(tx: ITransaction, upload: Upload, number: int, size: int, now_ms: int) -> Part:
     """Reserve another attempt; see `IUploads.begin_part`."""
     blob = upload.blob
-    await tx.run(HOLD_BUCKET, bucket_id=upload.bucket_id)
-    await tx.run(HOLD_BACKEND, backend=blob.backend)
-    await tx.run(LOCK_UPLOAD, upload_id=upload.id)
+    await tx.soon(HOLD_BUCKET, bucket_id=upload.bucket_id)
+    await tx.soon(HOLD_BACKEND, backend=blob.backend)
+    await tx.soon(LOCK_UPLOAD, upload_id=upload.id)
     look = await tx.one(LOOK, upload_id=upload.id, backend=blob.backend, bucket_id=upload.bucket_id)
     if look is None or look["state"] != UploadState.OPEN:
         raise NoSuchUpload(upload.id)
@@ -86,7 +86,7 @@ async def begin(tx: ITransaction, upload: Upload, number: int, size: int, now_ms
         raise InsufficientStorage(f"{blob.backend} has no room for {size} bytes")
     row = await tx.one(BEGIN, upload_id=upload.id, number=number, size=size)
     assert row is not None
-    await tx.run(TOUCH, upload_id=upload.id, now_ms=now_ms)
+    await tx.soon(TOUCH, upload_id=upload.id, now_ms=now_ms)
     await _resize(tx, blob.id, size)
     return Part(upload.id, number, row["attempt"], size)
 
@@ -97,12 +97,12 @@ async def end(tx: ITransaction, part: Part) -> None:
 
     :raises NoSuchUpload: its upload is neither open nor completing, or the attempt has been given up.
     """
-    await tx.run(LOCK_UPLOAD, upload_id=part.upload_id)
+    await tx.soon(LOCK_UPLOAD, upload_id=part.upload_id)
     upload = await tx.one(STATE, upload_id=part.upload_id)
     if upload is None or upload["state"] not in (UploadState.OPEN, UploadState.COMPLETING):
         raise NoSuchUpload(part.upload_id)
     checksum = part.checksum
-    await tx.run(COUNTS_NO_MORE, upload_id=part.upload_id, number=part.number)
+    await tx.soon(COUNTS_NO_MORE, upload_id=part.upload_id, number=part.number)
     recorded = await tx.run(
         END,
         upload_id=part.upload_id,
@@ -117,7 +117,7 @@ async def end(tx: ITransaction, part: Part) -> None:
     )
     if not recorded:
         raise NoSuchUpload(part.upload_id)
-    await tx.run(TOUCH, upload_id=part.upload_id, now_ms=part.modified_ms)
+    await tx.soon(TOUCH, upload_id=part.upload_id, now_ms=part.modified_ms)
     if upload["state"] == UploadState.OPEN:
         # While it is completing, what the list may name stays reserved.
         replaced = await tx.all(REPLACED, upload_id=part.upload_id, number=part.number, attempt=part.attempt)
@@ -128,9 +128,9 @@ async def fail(tx: ITransaction, part: Part, *, unclear: bool) -> None:
     """Record that an attempt failed; an upload that has ended meanwhile has taken it along."""
     attempt = {"upload_id": part.upload_id, "number": part.number, "attempt": part.attempt}
     if unclear:
-        await tx.run(UNCLEAR, **attempt)
+        await tx.soon(UNCLEAR, **attempt)
         return
-    await tx.run(LOCK_UPLOAD, upload_id=part.upload_id)
+    await tx.soon(LOCK_UPLOAD, upload_id=part.upload_id)
     failed = await tx.all(FAILED, **attempt)
     await _release(tx, part.upload_id, sum(row["size"] for row in failed))
 

@@ -94,7 +94,7 @@ class Blobs:
     async def set_limits(self, limits: Mapping[str, int | None]) -> None:
         async def work(tx: ITransaction) -> None:
             for backend, bytes_limit in sorted(limits.items()):
-                await tx.run(HOLD_BACKEND_ALONE, backend=backend)
+                await tx.soon(HOLD_BACKEND_ALONE, backend=backend)
                 await tx.run(KNOW_BACKEND, backend=backend)
                 if bytes_limit is None:
                     await tx.run(LIFT_LIMIT, backend=backend)
@@ -193,7 +193,7 @@ class Blobs:
             now_ms = self._ledger.now_ms()
             for blob, counted in sorted(blobs, key=_id):
                 attempts = blob.attempts + counted
-                await tx.run(
+                await tx.soon(
                     RETRY_LATER,
                     id=blob.id,
                     owner=self._ledger.operations.owner,
@@ -258,7 +258,7 @@ class Blobs:
             rows = await tx.all(due, now_ms=claim.now_ms, limit=limit, **backends)
             blobs = [blob_of(row) for row in rows]
             for blob in blobs:
-                await tx.run(
+                await tx.soon(
                     CLAIM, id=blob.id, state=blob.state, owner=claim.owner, operation=claim.operation
                 )
             return blobs

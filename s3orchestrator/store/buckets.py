@@ -53,7 +53,7 @@ class Buckets:
             row = await tx.one(BY_NAME, name=name)
             if row is None:
                 row = await tx.one(INSERT, name=name, owner=None, now_ms=self._ledger.now_ms())
-                await tx.run(NOTIFY, payload=CHANGED)
+                await tx.soon(NOTIFY, payload=CHANGED)
             if row is None:
                 # Another instance did so at the same time.
                 row = await tx.one(BY_NAME, name=name)
@@ -67,7 +67,7 @@ class Buckets:
         async def work(tx: ITransaction) -> Bucket:
             row = await tx.one(INSERT, name=name, owner=owner, now_ms=self._ledger.now_ms())
             if row is not None:
-                await tx.run(NOTIFY, payload=CHANGED)
+                await tx.soon(NOTIFY, payload=CHANGED)
                 return bucket_of(row)
             taken = await tx.one(BY_NAME, name=name)
             raise BucketExists(name, owned=taken is not None and taken["owner"] == owner)
@@ -83,12 +83,12 @@ class Buckets:
         now_ms = self._ledger.now_ms()
 
         async def mark(tx: ITransaction) -> None:
-            await tx.run(HOLD_BUCKET_ALONE, bucket_id=bucket.id)
+            await tx.soon(HOLD_BUCKET_ALONE, bucket_id=bucket.id)
             if not await tx.run(MARK_DELETED, bucket_id=bucket.id, now_ms=now_ms):
                 raise NoSuchBucket(bucket.name)
             if await tx.one(ANY_VERSION, bucket_id=bucket.id):
                 raise BucketNotEmpty(bucket.name)
-            await tx.run(NOTIFY, payload=CHANGED)
+            await tx.soon(NOTIFY, payload=CHANGED)
 
         await self._ledger.transact(mark)
         doomed: list[Blob] = []

@@ -62,8 +62,8 @@ class Commit:
 async def commit(tx: ITransaction, tally: Tally, what: Commit, claim: Claim) -> Committed:
     """See `IVersions.commit`; the blobs it displaces are claimed by `claim`."""
     bucket, blob, new = what.bucket, what.blob, what.new
-    await tx.run(HOLD_BUCKET, bucket_id=bucket.id)
-    await tx.run(LOCK_KEY, bucket_id=bucket.id, key=blob.key)
+    await tx.soon(HOLD_BUCKET, bucket_id=bucket.id)
+    await tx.soon(LOCK_KEY, bucket_id=bucket.id, key=blob.key)
     current = await tx.one(CURRENT, bucket_id=bucket.id, key=blob.key)
     if current is None or current["deleted_ms"] is not None:
         raise NoSuchBucket(bucket.name)
@@ -100,10 +100,10 @@ async def _make_room(tx: ITransaction, tally: Tally, current: Row, claim: Claim)
     if current["id"] is None:
         return ()
     if current["version_id"] != NULL_VERSION:
-        await tx.run(NO_LONGER_LATEST, id=current["id"])
+        await tx.soon(NO_LONGER_LATEST, id=current["id"])
         return ()
     displaced = await doom_version(tx, tally, current["id"], claim)
-    await tx.run(DROP_VERSION, id=current["id"])
+    await tx.soon(DROP_VERSION, id=current["id"])
     return displaced
 
 
@@ -166,7 +166,7 @@ async def _go_live(tx: ITransaction, tally: Tally, what: Commit, version: int, n
 
 
 async def _reserved(tx: ITransaction, blob: Blob) -> int:
-    await tx.run(LOCK_UPLOAD, upload_id=blob.upload_id)
+    await tx.soon(LOCK_UPLOAD, upload_id=blob.upload_id)
     row = await tx.one(RESERVED, id=blob.id)
     if row is None:
         raise Conflict(f"{blob.name} is not pending any more")

@@ -117,7 +117,7 @@ async def complete_upload(tx: ITransaction, blob: Blob, version: Version) -> Non
     )
     if not moved:
         raise Conflict(f"upload {blob.upload_id} is not being completed")
-    await tx.run(DROP_PARTS, upload_id=blob.upload_id)
+    await tx.soon(DROP_PARTS, upload_id=blob.upload_id)
 
 
 def write_result(version: Version) -> str:

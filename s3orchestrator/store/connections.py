@@ -74,8 +74,8 @@ class Connection(txpostgres.Connection):  # type: ignore[misc]
         self._has_closed = False
 
     async def open(self, **dsn: object) -> None:
-        """Connect. Only `close` ends the wait: libpq's `connect_timeout` is not for us."""
-        await self.connect(**dsn)
+        """Connect. Only `close` ends the wait: libpq's `connect_timeout` is not for us. May be cancelled."""
+        await self.or_close(self.connect(**dsn))
         for kind in _TYPES:
             register_type(kind, self._connection)
         self._asking = self.cursor()
@@ -99,10 +99,20 @@ class Connection(txpostgres.Connection):  # type: ignore[misc]
         """
         Send statements; the Deferred gives psycopg2's cursor with the answer to the last one.
 
-        Cancelling it closes the connection.
+        It must not be cancelled; see `or_close`.
         """
         answered: Deferred[Any] = self._asking.execute(statements)
         return answered
+
+    def or_close(self, answered: Deferred[Any]) -> Deferred[Any]:
+        """
+        Return a Deferred that gives the same, and may be cancelled, which closes the connection.
+
+        txpostgres may have decided already to fire its own, in the next turn, whatever happens until then.
+        """
+        waiting: Deferred[Any] = Deferred(lambda _: self.close())
+        answered.addBoth(lambda result: None if waiting.called else waiting.callback(result))
+        return waiting
 
     def cursorRunning(self, cursor: Any) -> None:
         super().cursorRunning(cursor)

@@ -32,12 +32,6 @@ GIVE_TO_BACKEND = "UPDATE backend_guards SET taken = taken - :size WHERE backend
 GIVE_TO_BUCKET = "UPDATE bucket_guards SET taken = taken - :size WHERE bucket_id = :bucket_id"
 
 COUNT = """
-    UPDATE byte_counts
-       SET live = live + :live, reserved = reserved + :reserved, orphan = orphan + :orphan,
-           objects = objects + :objects, held = held + :held
-     WHERE backend = :backend AND bucket_id = :bucket_id AND shard = $shard
-"""
-COUNT_FIRST = """
     INSERT INTO byte_counts (backend, bucket_id, shard, live, reserved, orphan, objects, held)
     VALUES (:backend, :bucket_id, $shard, :live, :reserved, :orphan, :objects, :held)
     ON CONFLICT (backend, bucket_id, shard) DO UPDATE
@@ -49,11 +43,6 @@ COUNT_FIRST = """
 """
 
 COUNT_ALL = """
-    UPDATE backend_counts
-       SET live = live + :live, reserved = reserved + :reserved, orphan = orphan + :orphan
-     WHERE backend = :backend AND shard = $shard
-"""
-COUNT_ALL_FIRST = """
     INSERT INTO backend_counts (backend, shard, live, reserved, orphan)
     VALUES (:backend, $shard, :live, :reserved, :orphan)
     ON CONFLICT (backend, shard) DO UPDATE
@@ -120,12 +109,10 @@ class Tally:
                 "objects": objects,
                 "held": held,
             }
-            if not await tx.run(COUNT, **counts):
-                await tx.run(COUNT_FIRST, **counts)
+            await tx.soon(COUNT, **counts)
         for backend, (live, reserved, orphan) in of_backends.items():
             counts = {"backend": backend, "live": live, "reserved": reserved, "orphan": orphan}
-            if not await tx.run(COUNT_ALL, **counts):
-                await tx.run(COUNT_ALL_FIRST, **counts)
+            await tx.soon(COUNT_ALL, **counts)
 
 
 async def _give_back(tx: ITransaction, changes: Sequence[tuple[tuple[str, int], Sequence[int]]]) -> None:
@@ -138,13 +125,13 @@ async def _give_back(tx: ITransaction, changes: Sequence[tuple[tuple[str, int], 
             of_backends[backend] = of_backends.get(backend, 0) + released
             of_buckets[bucket_id] = of_buckets.get(bucket_id, 0) + released
     for bucket_id in sorted(of_buckets):
-        await tx.run(HOLD_BUCKET, bucket_id=bucket_id)
+        await tx.soon(HOLD_BUCKET, bucket_id=bucket_id)
     for backend in of_backends:
-        await tx.run(HOLD_BACKEND, backend=backend)
+        await tx.soon(HOLD_BACKEND, backend=backend)
     for backend, released in of_backends.items():
-        await tx.run(GIVE_TO_BACKEND, backend=backend, size=released)
+        await tx.soon(GIVE_TO_BACKEND, backend=backend, size=released)
     for bucket_id, released in sorted(of_buckets.items()):
-        await tx.run(GIVE_TO_BUCKET, bucket_id=bucket_id, size=released)
+        await tx.soon(GIVE_TO_BUCKET, bucket_id=bucket_id, size=released)
 
 
 async def take(

@@ -89,8 +89,8 @@ async def doom_version(tx: ITransaction, tally: Tally, version: int, claim: Clai
 async def end_upload(tx: ITransaction, blob: Blob, now_ms: int) -> None:
     """Abort the upload of a blob that is pending no more; there is none for most blobs."""
     if blob.upload_id is not None:
-        await tx.run(ABORT_UPLOAD_OF, blob_id=blob.id, now_ms=now_ms)
-        await tx.run(DROP_PARTS, upload_id=blob.upload_id)
+        await tx.soon(ABORT_UPLOAD_OF, blob_id=blob.id, now_ms=now_ms)
+        await tx.soon(DROP_PARTS, upload_id=blob.upload_id)
 
 
 def move(tally: Tally, blob: Blob, before: Kind, after: Kind) -> None:
@@ -102,4 +102,4 @@ async def drop(tx: ITransaction, tally: Tally, blob: Blob, before: Kind) -> None
     """Account for a row that has been deleted; an aborted upload goes with its blob."""
     move(tally, blob, before, Kind.ABSENT)
     if blob.multipart:
-        await tx.run(FORGET_UPLOAD_OF, blob_id=blob.id)
+        await tx.soon(FORGET_UPLOAD_OF, blob_id=blob.id)

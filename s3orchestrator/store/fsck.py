@@ -292,7 +292,7 @@ async def check(database: IDatabase) -> list[Finding]:
     """Return everything that breaks a rule, looked at in one snapshot."""
 
     async def work(tx: ITransaction) -> list[Finding]:
-        await tx.run(IN_ONE_SNAPSHOT)
+        await tx.soon(IN_ONE_SNAPSHOT)
         findings = []
         for rule in RULES:
             for row in await tx.all(rule.statement):
@@ -310,7 +310,7 @@ async def repair(database: IDatabase, findings: Sequence[Finding]) -> int:
     repairable = [finding for finding in findings if finding.repairable]
 
     async def work(tx: ITransaction) -> None:
-        await tx.run(STOP_WRITERS)
+        await tx.soon(STOP_WRITERS)
         for statement in RECOUNT:
             await tx.run(statement)
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from random import random
-from typing import Any
 
 from attrs import define, field
 from twisted.internet.defer import CancelledError, Deferred
@@ -54,17 +53,15 @@ class Listener:
         """
         connection = await self._dial()
         connection.when_told = self._tell
-        connection.when_closed = self._lost
         try:
-            await connection.ask(f"LISTEN {CHANNEL}")
+            await connection.or_close(connection.ask(f"LISTEN {CHANNEL}"))
         except FAILURES as error:
-            connection.when_closed = _ignore
             connection.close()
             raise translated(error) from error
-        if self._is_closed or connection.is_closed:
-            connection.close()
-            return
+        connection.when_closed = self._lost
         self._connection, self._delay = connection, _FIRST_DELAY
+        if connection.is_closed:
+            self._lost(connection)
 
     def close(self) -> None:
         """Hear no more."""
@@ -108,7 +105,3 @@ class Listener:
             return
         if not self._is_closed:
             self._tell("")
-
-
-def _ignore(_: Any) -> None:
-    pass

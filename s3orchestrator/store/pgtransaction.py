@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Any, TypeVar
 
 import psycopg2
+import psycopg2.errors
 from psycopg2 import errorcodes
 from twisted.internet.error import ConnectionClosed
 from zope.interface import implementer
@@ -15,16 +16,23 @@ from s3orchestrator.interfaces import ITransaction, Row
 from s3orchestrator.store.connections import Connection, one_line
 from s3orchestrator.store.sql import pyformat
 
+T = TypeVar("T")
+
 BEGIN = b"BEGIN"
 ROLLBACK = b"ROLLBACK"
 # With synchronous replicas a timeout would end the wait for them and call that a success. And where
 # a statement's failure was ignored, SET fails: COMMIT would undo everything and not call that a failure.
 COMMIT = b"SET LOCAL statement_timeout = 0; COMMIT"
 
+
+class ConnectionLost(ConnectionClosed):
+    """A connection ended by itself; if it was in a transaction, nothing of that has happened."""
+
+
 FAILURES = (psycopg2.Error, ConnectionClosed)
 
 # What else went on may make a transaction fail that would succeed alone.
-_LOST_A_RACE = {errorcodes.SERIALIZATION_FAILURE, errorcodes.DEADLOCK_DETECTED, errorcodes.UNIQUE_VIOLATION}
+_LOST_A_RACE = {errorcodes.SERIALIZATION_FAILURE, errorcodes.DEADLOCK_DETECTED}
 _AWAY_CLASSES = {
     errorcodes.CLASS_CONNECTION_EXCEPTION,
     errorcodes.CLASS_TRANSACTION_ROLLBACK,
@@ -33,7 +41,6 @@ _AWAY_CLASSES = {
     errorcodes.CLASS_SYSTEM_ERROR,
     errorcodes.CLASS_INTERNAL_ERROR,
 }
-# After a failover the former primary may still answer.
 _AWAY = {errorcodes.READ_ONLY_SQL_TRANSACTION, errorcodes.LOCK_NOT_AVAILABLE}
 
 
@@ -68,8 +75,9 @@ class PostgresTransaction:
     """
     Statements on one connection.
 
-    What gives nothing that anybody waits for (BEGIN, a lock, a notice) is sent together with
-    what comes next. Within one string, too, each statement sees what was committed before it began.
+    What gives nothing that anybody waits for (BEGIN, a lock, what is to happen `soon`) is sent
+    together with what comes next. Within one string, too, each statement sees what was
+    committed before it began.
     """
 
     __slots__ = ("_ahead", "_connection", "has_begun")
@@ -90,6 +98,11 @@ class PostgresTransaction:
             return 0
         changed: int = (await self._ask(written)).rowcount
         return changed
+
+    async def soon(self, statement: str, **parameters: object) -> None:
+        """Execute together with what comes next, be it COMMIT."""
+        if sql := pyformat(statement):
+            self._ahead.append(self._connection.written(sql, parameters))
 
     async def insert(self, statement: str, **parameters: object) -> int:
         """Execute an INSERT of one row; returns the `id` it was given."""
@@ -118,14 +131,14 @@ class PostgresTransaction:
 
     async def commit(self) -> None:
         """
+        Commit, with what was to be executed before.
+
         :raises TransactionUnclear: the server may have committed, and did not say so.
         """
-        if self._ahead and self._ahead != [BEGIN]:
-            await self._send()
-        if not self.has_begun:
+        if self._ahead == [BEGIN]:
             return
         try:
-            await self._connection.ask(COMMIT)
+            await self._ask(COMMIT)
         except FAILURES as error:
             if self._connection.is_closed:
                 raise TransactionUnclear(f"COMMIT got no answer: {one_line(error)}") from error
@@ -144,9 +157,31 @@ class PostgresTransaction:
 _CHANGES = ("INSERT", "UPDATE", "DELETE", "CREATE", "ALTER", "DROP")
 
 
-def lost_a_race(error: Exception) -> bool:
-    """Tell whether the same transaction may succeed when it is run again."""
-    return isinstance(error, psycopg2.Error) and error.pgcode in _LOST_A_RACE
+async def in_transaction(connection: Connection, work: Callable[[ITransaction], Awaitable[T]]) -> T:
+    """Run `work`, and commit; what it raises rolls back."""
+    tx = PostgresTransaction(connection)
+    try:
+        result = await work(tx)
+        await tx.commit()
+    except BaseException:
+        await tx.roll_back()
+        raise
+    return result
+
+
+def may_succeed(error: Exception, tried: int) -> bool:
+    """Tell whether a transaction that failed, and has been run again `tried` times, is worth another try."""
+    if isinstance(error, psycopg2.errors.UniqueViolation):
+        # A row that was not there when it looked; the next time it will see it.
+        return not tried
+    if isinstance(error, psycopg2.Error):
+        return bool(error.pgcode in _LOST_A_RACE)
+    return isinstance(error, ConnectionLost)
+
+
+def is_standby(error: Exception) -> bool:
+    """Tell whether the server may only be read: after a failover the former primary may still answer."""
+    return isinstance(error, psycopg2.errors.ReadOnlySqlTransaction)
 
 
 def translated(error: Exception) -> Exception:
@@ -159,6 +194,8 @@ def translated(error: Exception) -> Exception:
 
 
 def _meaning(error: Exception) -> Exception | None:
+    if isinstance(error, ConnectionLost):
+        return StoreUnavailable(f"ledger: {one_line(error)}")
     if isinstance(error, ConnectionClosed):
         return StoreUnavailable("ledger: no answer in time")
     if isinstance(error, psycopg2.IntegrityError):

@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import os
 from base64 import b32encode
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
 from random import random
 from typing import Any, TypeVar
 
@@ -24,15 +25,17 @@ from s3orchestrator.config.sections import DatabaseConfig
 from s3orchestrator.errors import StoreUnavailable
 from s3orchestrator.interfaces import ITransaction, Row
 from s3orchestrator.store.advisory import AdvisoryLocks
-from s3orchestrator.store.connections import Connection
+from s3orchestrator.store.connections import Connection, one_line
 from s3orchestrator.store.dialing import ENDLESS, Patience, Server, dial
 from s3orchestrator.store.listening import Hear, Listener
 from s3orchestrator.store.migrate import level, migrate, migrations
 from s3orchestrator.store.operations import ILedger, Operations
 from s3orchestrator.store.pgtransaction import (
     FAILURES,
-    PostgresTransaction,
-    lost_a_race,
+    ConnectionLost,
+    in_transaction,
+    is_standby,
+    may_succeed,
     rows_of,
     translated,
 )
@@ -44,8 +47,7 @@ T = TypeVar("T")
 
 OLDEST_SERVER = 14_00_00
 
-_TRIES = 6  # of one transaction, all in all
-_FIRST_DELAY = 0.01  # seconds, before one that lost a race is run again
+_DELAYS = (0.0, 0.01, 0.02, 0.04, 0.08)  # seconds, before a transaction is run again
 
 ABOUT = """
     SELECT current_setting('server_version_num')::integer AS version,
@@ -147,13 +149,7 @@ class PostgresDatabase:
 
         :raises StoreUnavailable: it does not answer.
         """
-        connection = await self._pool.acquire()
-        try:
-            await self._measure(connection)
-        except FAILURES as error:
-            raise translated(error) from error
-        finally:
-            self._pool.release(connection)
+        await shield(self._counted(self._measure_again()))
 
     def on_notice(self, hear: Hear) -> None:
         """
@@ -188,40 +184,58 @@ class PostgresDatabase:
                 self._closing.callback(None)
 
     async def _transact(self, work: Callable[[ITransaction], Awaitable[T]]) -> T:
-        delay = _FIRST_DELAY
-        for tries_left in reversed(range(_TRIES)):
-            connection = await self._pool.acquire()
+        for tried, delay in enumerate(_DELAYS):
             try:
-                return await _once(connection, work)
+                return await self._once(work)
             except FAILURES as error:
-                if not tries_left or connection.is_late:
+                if not may_succeed(error, tried):
                     raise translated(error) from error
-                if lost_a_race(error):
-                    wait, delay = delay * (0.5 + random()), 2 * delay
-                elif connection.is_closed:
-                    # Before COMMIT was sent, or it would be unclear: nothing has happened.
-                    self._pool.distrust()
-                    wait = 0.0
-                else:
-                    raise translated(error) from error
-            finally:
-                self._pool.release(connection)
-            await deferLater(self._reactor, wait)
-        raise AssertionError("the last try has raised")
+            if delay:
+                await deferLater(self._reactor, delay * (0.5 + random()))
+        try:
+            return await self._once(work)
+        except FAILURES as error:
+            raise translated(error) from error
+
+    async def _once(self, work: Callable[[ITransaction], Awaitable[T]]) -> T:
+        async with self._connection() as connection:
+            return await in_transaction(connection, work)
 
     async def _query(self, statement: str, parameters: dict[str, object]) -> list[Row]:
-        sql = pyformat(statement)
-        for tries_left in (1, 0):
-            connection = await self._pool.acquire()
-            try:
-                return rows_of(await connection.ask(connection.written(sql, parameters)), statement)
-            except FAILURES as error:
-                if not tries_left or connection.is_late or not connection.is_closed:
-                    raise translated(error) from error
+        try:
+            return await self._ask(statement, parameters)
+        except FAILURES as error:
+            if not isinstance(error, ConnectionLost):
+                raise translated(error) from error
+        try:
+            return await self._ask(statement, parameters)
+        except FAILURES as error:
+            raise translated(error) from error
+
+    async def _ask(self, statement: str, parameters: dict[str, object]) -> list[Row]:
+        async with self._connection() as connection:
+            written = connection.written(pyformat(statement), parameters)
+            return rows_of(await connection.ask(written), statement)
+
+    @asynccontextmanager
+    async def _connection(self) -> AsyncIterator[Connection]:
+        """
+        Have a connection for a while.
+
+        :raises ConnectionLost: it ended, and not because we had waited long enough.
+        """
+        connection = await self._pool.acquire()
+        try:
+            yield connection
+        except FAILURES as error:
+            if is_standby(error):
+                connection.close()
+            elif connection.is_closed and not connection.is_late:
                 self._pool.distrust()
-            finally:
-                self._pool.release(connection)
-        raise AssertionError("the last try has raised")
+                raise ConnectionLost(one_line(error)) from error
+            raise
+        finally:
+            self._pool.release(connection)
 
     async def _look_at(self, connection: Connection) -> None:
         (about,) = rows_of(await connection.ask(ABOUT), ABOUT)
@@ -239,6 +253,13 @@ class PostgresDatabase:
         ours = (before + self._reactor.seconds()) / 2
         self.clock_skew_ms = round(row["now_ms"] - ours * 1000)
 
+    async def _measure_again(self) -> None:
+        try:
+            async with self._connection() as connection:
+                await self._measure(connection)
+        except FAILURES as error:
+            raise translated(error) from error
+
     async def _prepare(self, connection: Connection) -> None:
         async def work(tx: ITransaction) -> None:
             now_ms = self.now_ms()
@@ -250,19 +271,8 @@ class PostgresDatabase:
             self.operations = Operations(owner, Turns())
             self.ledger_id = ledger[0] if ledger else ""
 
-        await _once(connection, work)
+        await in_transaction(connection, work)
 
     async def _register(self, tx: ITransaction, now_ms: int) -> int:
         """Make this process known; returns the number it goes by."""
         return await tx.insert(NEW_OWNER, now_ms=now_ms, schema_level=level())
-
-
-async def _once(connection: Connection, work: Callable[[ITransaction], Awaitable[T]]) -> T:
-    tx = PostgresTransaction(connection)
-    try:
-        result = await work(tx)
-        await tx.commit()
-    except BaseException:
-        await tx.roll_back()
-        raise
-    return result

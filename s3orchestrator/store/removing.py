@@ -48,7 +48,7 @@ async def remove(
     if row is None:
         return Removed(key)
     doomed = await doom_version(tx, tally, row["id"], claim)
-    await tx.run(DROP_VERSION, id=row["id"])
+    await tx.soon(DROP_VERSION, id=row["id"])
     if row["is_latest"]:
-        await tx.run(NEXT_LATEST, bucket_id=bucket.id, key=key)
+        await tx.soon(NEXT_LATEST, bucket_id=bucket.id, key=key)
     return Removed(key, row["version_id"], bool(row["is_delete_marker"]), doomed)

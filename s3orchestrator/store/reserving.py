@@ -86,9 +86,9 @@ class Reserving:
         :raises InsufficientStorage: none has.
         :raises NoSuchBucket: the bucket has been deleted.
         """
-        await tx.run(HOLD_BUCKET, bucket_id=wanted.bucket.id)
+        await tx.soon(HOLD_BUCKET, bucket_id=wanted.bucket.id)
         for backend in backends:
-            await tx.run(HOLD_BACKEND, backend=backend)
+            await tx.soon(HOLD_BACKEND, backend=backend)
             traits = self._traits_of(backend) or UNKNOWN
             plain = usable_plain_name(wanted.bucket.name, wanted.key, exact=traits.exact_names)
             look = await self._look(tx, wanted, backend, plain)
@@ -166,8 +166,8 @@ async def _is_in_the_way(tx: ITransaction, backend: str, name: str) -> bool:
     """Tell whether the name needs a folder where there is an object, or the other way round."""
     folders = ancestors(name)
     for folder in folders:
-        await tx.run(HOLD_NAME, backend=backend, name=folder)
-    await tx.run(LOCK_NAME, backend=backend, name=name)
+        await tx.soon(HOLD_NAME, backend=backend, name=folder)
+    await tx.soon(LOCK_NAME, backend=backend, name=name)
     lower, upper = descendants(name)
     if await tx.one(NAMES_BELOW, backend=backend, lower=lower, upper=upper):
         return True

@@ -210,7 +210,7 @@ class Uploads:
         condition: WriteCondition | None = None,
     ) -> Completion:
         async def work(tx: ITransaction) -> Completion:
-            await tx.run(LOCK_UPLOAD, upload_id=upload_id)
+            await tx.soon(LOCK_UPLOAD, upload_id=upload_id)
             row = await tx.one(FIND, id=upload_id, bucket_id=bucket.id, key=key)
             if row is None:
                 raise NoSuchUpload(upload_id)
@@ -231,7 +231,7 @@ class Uploads:
         claim = Claim.by(self._ledger, "multipart_aborted")
 
         async def work(tx: ITransaction) -> Upload | None:
-            await tx.run(LOCK_UPLOAD, upload_id=upload_id)
+            await tx.soon(LOCK_UPLOAD, upload_id=upload_id)
             row = await tx.one(FIND, id=upload_id, bucket_id=bucket.id, key=key)
             upload = upload_of(row) if row is not None else None
             if upload is None or upload.state is UploadState.ABORTED:

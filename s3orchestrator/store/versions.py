@@ -168,9 +168,9 @@ class Versions:
 
         async def work(tx: ITransaction) -> list[Removed]:
             tally, removed = Tally(), []
-            await tx.run(HOLD_BUCKET, bucket_id=bucket.id)
+            await tx.soon(HOLD_BUCKET, bucket_id=bucket.id)
             for key in sorted({key for key, _, _ in entries}):
-                await tx.run(LOCK_KEY, bucket_id=bucket.id, key=key)
+                await tx.soon(LOCK_KEY, bucket_id=bucket.id, key=key)
             for key, version_id, condition in entries:
                 outcome = await remove(tx, tally, bucket, key, version_id, condition, claim)
                 if outcome.version_id is not None:
@@ -187,7 +187,7 @@ class Versions:
             return
         now_ms = self._ledger.now_ms()
         for notice in self._notices_of(change):
-            await tx.run(
+            await tx.soon(
                 TELL, event=notice.event, endpoint=notice.endpoint, payload=notice.payload, now_ms=now_ms
             )
 

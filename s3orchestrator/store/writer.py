@@ -67,6 +67,10 @@ class SqliteTransaction:
             self.has_written = True
         return changed
 
+    async def soon(self, statement: str, **parameters: object) -> None:
+        """Execute; there is nothing to wait for here."""
+        await self.run(statement, **parameters)
+
     async def insert(self, statement: str, **parameters: object) -> int:
         """Execute an INSERT of one row; returns the `id` it was given."""
         sql, pick = positional(statement)

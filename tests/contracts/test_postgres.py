@@ -216,6 +216,29 @@ class RaceTests(PostgresCase):
         for kit in kits:
             self.assertEqual(await kit.findings(), [])
 
+    async def test_waiting_writers(self) -> None:
+        """
+        Writers who wait for a key leave connections for others.
+        """
+        holder = await self.open()
+        kit = Kit(await self.open(limits=Limits(at_least=0, at_most=2)), self.reactor)
+        bucket = await kit.buckets.adopt("photos")
+        held: Deferred[None] = Deferred()
+        release: Deferred[None] = Deferred()
+
+        async def holding(tx: ITransaction) -> None:
+            await tx.run(LOCK_KEY, bucket_id=bucket.id, key="k")
+            await tx.one("SELECT 1")
+            held.callback(None)
+            await release
+
+        keeping = start(holder.transact(holding))
+        await held
+        waiting = [start(kit.put(bucket, "k", 1)) for _ in range(10)]
+        await kit.put(bucket, "other", 1)
+        release.callback(None)
+        await gatherResults([keeping, *waiting])
+
     async def test_same_bucket(self) -> None:
         """
         Instances that make a bucket at the same time make one.
@@ -447,6 +470,21 @@ class LossTests(PostgresCase):
 
         took, _ = await self.took(database.transact(work), TransactionUnclear)
         self.assertLess(abs(took - HURRIED.answer), STANDSTILL)
+
+    async def test_standby(self) -> None:
+        """
+        A connection to what has become a standby is not used again.
+        """
+        database = await self.open(limits=Limits(at_least=0, at_most=1))
+
+        async def becoming_one(tx: ITransaction) -> None:
+            await tx.run("SET default_transaction_read_only = on")
+            await tx.one("SELECT 1")
+
+        await database.transact(becoming_one)
+        with self.assertRaisesRegex(StoreUnavailable, "read-only"):
+            await database.transact(inserting("a"))
+        await database.transact(inserting("a"))
 
     async def test_statement_timeout(self) -> None:
         """
