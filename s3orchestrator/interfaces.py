@@ -12,7 +12,7 @@ from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from typing import Any, Protocol, TypeVar
 
-from attrs import Factory, frozen
+from attrs import Factory, evolve, field, frozen
 from twisted.web.iweb import IBodyProducer
 from zope.interface import Attribute, Interface
 
@@ -76,10 +76,17 @@ class Description:
     What a blob says of itself on the backend, so that it can be read without a ledger.
 
     `meta` holds names without `x-amz-meta-`, ASCII values; it includes the reserved `s3o`.
+    `late` gives more of it once the whole body has been taken: a backend that keeps the
+    description after the bytes asks for `whole`, others cannot.
     """
 
     content_type: str
     meta: Mapping[str, str] = Factory(dict)
+    late: Callable[[], Mapping[str, str]] | None = field(default=None, eq=False, repr=False)
+
+    def whole(self) -> Description:
+        """Return it with what is known after the body."""
+        return self if self.late is None else evolve(self, meta={**self.meta, **self.late()}, late=None)
 
 
 @frozen
@@ -196,10 +203,18 @@ class IBackend(Interface):
         """Make a part from (a range of) an object of the same backend."""
 
     async def complete_upload(
-        name: str, upload_id: str, parts: Sequence[tuple[int, str]], *, exclusive: bool
+        name: str,
+        upload_id: str,
+        parts: Sequence[tuple[int, str]],
+        *,
+        exclusive: bool,
+        late: Mapping[str, str] | None = None,
     ) -> Stored:
         """
         Make the object from parts, given as number and backend ETag in ascending order.
+
+        `late` is added to the description that the upload was created with, where the backend
+        can do that.
 
         :raises NoSuchUpload: the backend does not know the upload (it may have completed it before).
         :raises InvalidPart: a part is not there, or has another ETag.

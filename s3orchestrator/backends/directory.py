@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
 from typing import Any, TypeVar
 
@@ -166,7 +166,13 @@ class DirectoryBackend:
         )
 
     async def complete_upload(
-        self, name: str, upload_id: str, parts: Sequence[tuple[int, str]], *, exclusive: bool
+        self,
+        name: str,
+        upload_id: str,
+        parts: Sequence[tuple[int, str]],
+        *,
+        exclusive: bool,
+        late: Mapping[str, str] | None = None,
     ) -> Stored:
         """
         Assemble the object aside, put it in place, then remove the parts.
@@ -186,7 +192,15 @@ class DirectoryBackend:
         return await self._assemble(
             file,
             self._disk.pieces_of_upload(file, name, upload_id, parts),
-            partial(self._disk.store_upload, file, name, upload_id, exclusive=exclusive, keep_time=keep_time),
+            partial(
+                self._disk.store_upload,
+                file,
+                name,
+                upload_id,
+                exclusive=exclusive,
+                keep_time=keep_time,
+                late=late or {},
+            ),
         )
 
     async def abort_upload(self, name: str, upload_id: str) -> None:

@@ -7,10 +7,10 @@ Everything blocks, and raises what `IBackend` documents.
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from threading import Lock
 
-from attrs import define, field, frozen
+from attrs import define, evolve, field, frozen
 
 from s3orchestrator.backends.attributes import Attributes, AttributeStore, validator
 from s3orchestrator.backends.diskerrors import disk_errors
@@ -136,7 +136,7 @@ class Disk:
     def store(self, file: NewFile, name: str, description: Description, *, exclusive: bool) -> Stored:
         """Make a file the object `name`."""
         with disk_errors(self._name, sent=False):
-            whole = file.seal(Attributes.of(description))
+            whole = file.seal(Attributes.of(description.whole()))
         with disk_errors(self._name, sent=True):
             return Stored(self._tree.place(file.root, whole, name, exclusive=exclusive))
 
@@ -196,12 +196,19 @@ class Disk:
             yield from self._uploads.pieces(self._root.get(), name, upload_id, parts)
 
     def store_upload(
-        self, file: NewFile, name: str, upload_id: str, *, exclusive: bool, keep_time: bool
+        self,
+        file: NewFile,
+        name: str,
+        upload_id: str,
+        *,
+        exclusive: bool,
+        keep_time: bool,
+        late: Mapping[str, str],
     ) -> Stored:
         """Make an assembled file the object `name`; `keep_time` if it is a part that goes on being one."""
         with disk_errors(self._name, sent=False):
-            attributes = self._uploads.attributes(file.root, name, upload_id)
-            whole = file.seal(attributes, keep_time=keep_time)
+            begun = self._uploads.attributes(file.root, name, upload_id)
+            whole = file.seal(evolve(begun, meta={**begun.meta, **late}), keep_time=keep_time)
         with disk_errors(self._name, sent=True):
             etag = self._tree.place(file.root, whole, name, exclusive=exclusive, upload=upload_id)
             self._uploads.remove(file.root, name, upload_id)

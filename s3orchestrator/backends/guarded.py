@@ -7,7 +7,7 @@ one that leaves a body to be read.
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from functools import partial
 from typing import TypeVar
 
@@ -161,10 +161,16 @@ class GuardedBackend:
         return await self._through(self.guard.begin("UploadPartCopy", ONE_REQUEST, "write"), work)
 
     async def complete_upload(
-        self, name: str, upload_id: str, parts: Sequence[tuple[int, str]], *, exclusive: bool
+        self,
+        name: str,
+        upload_id: str,
+        parts: Sequence[tuple[int, str]],
+        *,
+        exclusive: bool,
+        late: Mapping[str, str] | None = None,
     ) -> Stored:
         """See `IBackend`."""
-        work = partial(self.backend.complete_upload, name, upload_id, parts, exclusive=exclusive)
+        work = partial(self.backend.complete_upload, name, upload_id, parts, exclusive=exclusive, late=late)
         return await self._through(self.guard.begin("CompleteMultipartUpload"), work)
 
     async def abort_upload(self, name: str, upload_id: str) -> None:

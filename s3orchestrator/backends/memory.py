@@ -6,7 +6,7 @@ It passes the contract suite of `IBackend`, so what works with it works with the
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from hashlib import md5
 from typing import TypeVar
@@ -136,7 +136,7 @@ class MemoryBackend:
 
         def store() -> Stored:
             self._refuse_taken("put", name, exclusive)
-            return self._hold(name, data, description)
+            return self._hold(name, data, description.whole())
 
         return await self._answer(fault, store)
 
@@ -233,12 +233,20 @@ class MemoryBackend:
         return await self._answer(fault, copy)
 
     async def complete_upload(
-        self, name: str, upload_id: str, parts: Sequence[tuple[int, str]], *, exclusive: bool
+        self,
+        name: str,
+        upload_id: str,
+        parts: Sequence[tuple[int, str]],
+        *,
+        exclusive: bool,
+        late: Mapping[str, str] | None = None,
     ) -> Stored:
         """Join the parts."""
         _check_numbers([number for number, _ in parts])
         fault = await self._meet("complete_upload", name)
-        return await self._answer(fault, lambda: self._complete(name, upload_id, parts, exclusive))
+        return await self._answer(
+            fault, lambda: self._complete(name, upload_id, parts, exclusive, late or {})
+        )
 
     async def abort_upload(self, name: str, upload_id: str) -> None:
         """Forget the parts."""
@@ -346,7 +354,12 @@ class MemoryBackend:
         return Stored(held.etag)
 
     def _complete(
-        self, name: str, upload_id: str, parts: Sequence[tuple[int, str]], exclusive: bool
+        self,
+        name: str,
+        upload_id: str,
+        parts: Sequence[tuple[int, str]],
+        exclusive: bool,
+        late: Mapping[str, str],
     ) -> Stored:
         before = self.objects.get(name)
         if before is not None and before.upload == upload_id:
@@ -360,7 +373,8 @@ class MemoryBackend:
         digests = b"".join(md5(part.data, usedforsecurity=False).digest() for part in joined)
         etag = f"{md5(digests, usedforsecurity=False).hexdigest()}-{len(joined)}"
         data = b"".join(part.data for part in joined)
-        self.objects[name] = Held(data, etag, self._now_ms(), begun.description, upload_id)
+        description = evolve(begun.description, meta={**begun.description.meta, **late})
+        self.objects[name] = Held(data, etag, self._now_ms(), description, upload_id)
         del self._uploads[upload_id]
         return Stored(etag)
 

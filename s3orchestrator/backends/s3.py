@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import zlib
 from base64 import b64encode
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from attrs import define, field
@@ -288,9 +288,15 @@ class S3Backend:
             raise
 
     async def complete_upload(
-        self, name: str, upload_id: str, parts: Sequence[tuple[int, str]], *, exclusive: bool
+        self,
+        name: str,
+        upload_id: str,
+        parts: Sequence[tuple[int, str]],
+        *,
+        exclusive: bool,
+        late: Mapping[str, str] | None = None,
     ) -> Stored:
-        """See `IBackend`."""
+        """See `IBackend`; a service keeps what it was told when the upload was created."""
         return await self._uploads.complete(name, upload_id, parts, exclusive=exclusive)
 
     async def abort_upload(self, name: str, upload_id: str) -> None:

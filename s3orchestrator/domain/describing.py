@@ -2,82 +2,130 @@
 What a blob says of itself on its backend.
 
 The self-description travels as user metadata named `s3o`, so that a ledger can be rebuilt
-from the backends and so that cleaning up never deletes what is not ours. Clients may use
-that name too; theirs is escaped on the backend (the ledger keeps it as it was sent).
+from the backends, so that cleaning up never deletes what is not ours, and so that objects
+can be read as they are while the ledger is away. Clients may use that name too; theirs is
+escaped on the backend (the ledger keeps it as it was sent).
 """
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
-from urllib.parse import quote, unquote
+from urllib.parse import quote, unquote_to_bytes
 
 from attrs import frozen
 
+from s3orchestrator.domain.naming import HIDDEN, TOKEN_LENGTH
 from s3orchestrator.domain.records import Blob
+from s3orchestrator.domain.stamping import SELF, Stamp, bound_of, read_checksum, write_checksum, write_stamp
+from s3orchestrator.protocol.checksums import Checksum
+from s3orchestrator.protocol.metadata import DEFAULT_CONTENT_TYPE, ObjectMetadata
 
-SELF = "s3o"
-_ESCAPED = "s3o-"
-_FORMAT = "1"
 MAX_META = 2048  # S3's limit for all user metadata of an object
+_ESCAPED = "s3o-"
+# Ours as well: what clients call so is escaped and begins with "s3o-s3o".
+_ETAG = "s3o-etag"
+_CHECKSUM = "s3o-checksum"
+_MD5 = re.compile(r"[0-9a-f]{32}\Z")
+_COMPOSITE = re.compile(r"[0-9a-f]{32}-[0-9]{1,5}\Z")
 
 
 @frozen
-class Stamp:
-    """
-    Which ledger wrote an object, as which blob, when.
+class Known:
+    """What clients are (or will be) told of an object's bytes; an empty ETag is not known yet."""
 
-    `key` is given only where the object's name does not show it; `encoded` tells that the
-    values of the user metadata beside it are percent-encoded.
-    """
-
-    ledger: str
-    blob_id: int
-    created_ms: int
-    key: str | None = None
-    encoded: bool = False
-
-    def is_of(self, blob: Blob, ledger: str) -> bool:
-        """Tell whether exactly this blob's write made the object."""
-        return (self.ledger, self.blob_id, self.created_ms) == (ledger, blob.id, blob.created_ms)
+    etag: str = ""
+    checksum: Checksum | None = None
 
 
-def write_stamp(stamp: Stamp) -> str:
-    """Return the value of the `s3o` metadata: ASCII, no spaces."""
-    fields = [_FORMAT, stamp.ledger, str(stamp.blob_id), str(stamp.created_ms), "e" if stamp.encoded else ""]
-    if stamp.key is not None:
-        fields.append(quote(stamp.key, safe="/"))
-    return ";".join(fields)
+NOTHING_KNOWN = Known()
 
 
-def read_stamp(meta: Mapping[str, str]) -> Stamp | None:
-    """Return the stamp in an object's metadata, None where there is none we understand."""
-    fields = meta.get(SELF, "").split(";")
-    if len(fields) not in (5, 6) or fields[0] != _FORMAT:
-        return None
-    try:
-        blob_id, created_ms = int(fields[2]), int(fields[3])
-    except ValueError:
-        return None
-    key = unquote(fields[5]) if len(fields) == 6 else None
-    return Stamp(fields[1], blob_id, created_ms, key, fields[4] == "e")
-
-
-def describe(blob: Blob, ledger: str, user: Mapping[str, str], *, shows_key: bool) -> dict[str, str]:
+def describe(
+    blob: Blob, ledger: str, metadata: ObjectMetadata, known: Known = NOTHING_KNOWN
+) -> dict[str, str]:
     """
     Return the metadata to store with a blob: the client's, escaped, and our stamp.
 
-    `user` has latin-1-decoded values. If both do not fit S3's limit, the stamp stays and
-    the client's metadata is left out: the ledger has it.
+    If they do not fit S3's limit the stamp comes first, then the standard headers, then the
+    client's metadata. What was left out is in the ledger, and the stamp says that it is incomplete.
     """
+    user, encoded = _escaped(metadata.user)
+    for with_headers, with_user in ((True, True), (True, False), (False, False)):
+        stamp = Stamp(
+            ledger,
+            blob.id,
+            blob.created_ms,
+            key=blob.key if blob.name.startswith(HIDDEN) else None,
+            encoded=encoded and with_user,
+            bound=None if blob.name.startswith(HIDDEN) else bound_of(_plain_name_of(blob)),
+            multipart=blob.multipart,
+            complete=(with_user or not user) and (with_headers or not metadata.headers),
+            etag=known.etag,
+            checksum=known.checksum,
+            headers=metadata.headers if with_headers else {},
+            storage_class=metadata.storage_class,
+        )
+        meta = {**(user if with_user else {}), SELF: write_stamp(stamp)}
+        if sum(len(name) + len(value) for name, value in meta.items()) <= MAX_META:
+            break
+    return meta
+
+
+def afterword(known: Known) -> dict[str, str]:
+    """Return what is added to a description once the bytes are there, where a backend can do that."""
+    meta = {}
+    if known.etag:
+        meta[_ETAG] = known.etag
+    if known.checksum is not None:
+        meta[_CHECKSUM] = write_checksum(known.checksum)
+    return meta
+
+
+def metadata_in(content_type: str, meta: Mapping[str, str], stamp: Stamp) -> ObjectMetadata:
+    """Return what a client said about an object, as its backend tells it: all, if the stamp is complete."""
+    user = {}
+    for name, value in meta.items():
+        if name == SELF or (name.startswith(_ESCAPED) and not name.startswith(_ESCAPED + SELF)):
+            continue
+        told = unquote_to_bytes(value).decode("latin-1") if stamp.encoded else value
+        user[name.removeprefix(_ESCAPED)] = told
+    return ObjectMetadata(
+        content_type or DEFAULT_CONTENT_TYPE, dict(stamp.headers), user, stamp.storage_class
+    )
+
+
+def known_in(etag: str, meta: Mapping[str, str], stamp: Stamp, *, md5_etags: bool) -> Known:
+    """
+    Return what clients were told of the bytes; `etag` is the backend's own.
+
+    That is the backend's own ETag where it is made as clients expect it, or what was added when
+    the bytes were there, or what was foretold. It cannot be known of a streamed or multipart
+    object on a service whose ETags are made in another way.
+    """
+    told = meta.get(_ETAG) or stamp.etag
+    expected = _COMPOSITE if stamp.multipart else _MD5
+    if md5_etags and expected.match(etag):
+        # Two that are made in one way and differ: somebody has put other bytes below our description.
+        told = "" if expected.match(told) and told != etag else etag
+    try:
+        checksum = read_checksum(meta.get(_CHECKSUM, ""))
+    except (ValueError, LookupError):
+        checksum = None
+    return Known(told, checksum or stamp.checksum)
+
+
+def _plain_name_of(blob: Blob) -> str:
+    """`{bucket}/{key}`, from a name that shows it."""
+    return blob.name if blob.plain else blob.name[: -1 - TOKEN_LENGTH]
+
+
+def _escaped(user: Mapping[str, str]) -> tuple[dict[str, str], bool]:
+    """`user` has latin-1-decoded values; the flag tells that they had to be encoded."""
     encoded = any(not _is_plain(value) for value in user.values())
-    meta = {
+    return {
         _escape(name): quote(value.encode("latin-1")) if encoded else value for name, value in user.items()
-    }
-    key = None if shows_key else blob.key
-    value = write_stamp(Stamp(ledger, blob.id, blob.created_ms, key, encoded))
-    if sum(len(name) + len(text) for name, text in meta.items()) + len(SELF) + len(value) > MAX_META:
-        return {SELF: write_stamp(Stamp(ledger, blob.id, blob.created_ms, key))}
-    return {**meta, SELF: value}
+    }, encoded
 
 
 def _escape(name: str) -> str:

@@ -14,6 +14,7 @@ from hashlib import sha256
 NAME_LIMIT = 1024  # UTF-8 bytes; S3's limit for a key
 ENTROPY = 10  # random bytes in a token
 HIDDEN = "~s3o/"  # no bucket's name begins with "~"
+TOKEN_LENGTH = 26
 
 # XML cannot carry these, or not all of them, so no listing can: services refuse such names, or lose them.
 _UNLISTABLE = re.compile("[\x00-\x1f\x7f\ufffe\uffff]")
@@ -21,6 +22,7 @@ _TIME_BYTES = 6  # milliseconds; enough until the year 10889
 _TOKEN_SHIFT = 2  # 128 bits in 26 digits of 5 bits each
 _DIGITS = "0123456789abcdefghijklmnopqrstuv"  # ascending, so that tokens sort by time
 _PAIRS = tuple(high + low for high in _DIGITS for low in _DIGITS)
+_TOKEN = re.compile(f"[{_DIGITS}]{{{TOKEN_LENGTH}}}")
 
 
 def token(now_ms: int, entropy: bytes) -> str:
@@ -31,6 +33,11 @@ def token(now_ms: int, entropy: bytes) -> str:
     """
     number = int.from_bytes(now_ms.to_bytes(_TIME_BYTES, "big") + entropy, "big") << _TOKEN_SHIFT
     return "".join([_PAIRS[(number >> shift) & 1023] for shift in range(120, -1, -10)])
+
+
+def is_token(text: str) -> bool:
+    """Tell whether a text could be a token; a client may have written one into a key."""
+    return _TOKEN.fullmatch(text) is not None
 
 
 def plain_name(bucket: str, key: str) -> str:
@@ -66,6 +73,11 @@ def usable_plain_name(bucket: str, key: str, *, exact: bool = True) -> str | Non
     """
     name = f"{bucket}/{key}"
     return name if _fits(name) and (exact or not is_odd(name)) else None
+
+
+def has_unique_names(bucket: str, key: str) -> bool:
+    """Tell whether a blob of the key may have a unique name, on a backend that holds names as they are."""
+    return _fits(unique_prefix(bucket, key) + "0" * TOKEN_LENGTH)
 
 
 def other_name(bucket: str, key: str, unused: str, *, exact: bool = True) -> str:

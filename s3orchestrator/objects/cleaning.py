@@ -19,8 +19,8 @@ from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
 
 from s3orchestrator.concurrency import start
-from s3orchestrator.domain.describing import read_stamp
 from s3orchestrator.domain.records import Blob
+from s3orchestrator.domain.stamping import read_stamp
 from s3orchestrator.errors import BackendError, NoSuchBlob, OrchestratorError, StoreUnavailable
 from s3orchestrator.interfaces import IBackend, IBlobs, IUploads
 from s3orchestrator.objects.backends import Backends

@@ -13,6 +13,7 @@ from functools import partial
 from attrs import define, evolve, frozen
 
 from s3orchestrator.concurrency import keep, shield
+from s3orchestrator.domain.describing import Known
 from s3orchestrator.domain.records import Blob, Bucket, NewVersion, Version
 from s3orchestrator.errors import (
     BackendError,
@@ -144,10 +145,11 @@ class ObjectCopier:
                 return target, stored
 
     async def _attempt(self, order: CopyOrder, source: Version, blob: Blob, target: Blob) -> Stored:
+        known = Known(source.etag, _full_checksum(source, order.algorithm))
         return await self._backends[blob.backend].copy(
             blob.name,
             target.name,
-            description_of(target, order.metadata or source.metadata, self._ledger_id),
+            description_of(target, order.metadata or source.metadata, self._ledger_id, known),
             exclusive=target.plain,
             source_etag=blob.etag or None,
         )

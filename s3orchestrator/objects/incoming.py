@@ -28,6 +28,9 @@ class Declared(Protocol):
     def filters(self, *, want_md5: bool, want: str | None) -> Sequence[Filter]:
         """The filters, source first; `want` is a checksum to compute besides. Called once."""
 
+    def foretold(self) -> Digests:
+        """What the body's digests are if it is accepted, as far as that is known before it has come."""
+
     def digests(self) -> Digests:
         """What has been found out; called after the filters have finished."""
 

@@ -15,9 +15,10 @@ from attrs import Factory, define
 from twisted.internet.defer import DeferredLock
 
 from s3orchestrator.concurrency import keep, shield
-from s3orchestrator.domain.describing import read_stamp
+from s3orchestrator.domain.describing import Known, afterword
 from s3orchestrator.domain.multipart import composite_etag, object_checksum
 from s3orchestrator.domain.records import Bucket, Completion, NewVersion, PartInfo, Upload, Version
+from s3orchestrator.domain.stamping import read_stamp
 from s3orchestrator.errors import (
     BackendError,
     BackendRefused,
@@ -228,7 +229,7 @@ class MultipartUploads:
         if completion.done is not None:
             return completion.done
         version = await self._version_of(completion, listed, size, expected)
-        stored = await self._ask(completion)
+        stored = await self._ask(completion, Known(version.etag, version.checksum))
         return await self._committer.commit(bucket, completion.upload.blob, stored, version, condition)
 
     async def _version_of(
@@ -258,14 +259,18 @@ class MultipartUploads:
             tuple(PartInfo(part.number, part.size, part.checksum) for part in parts),
         )
 
-    async def _ask(self, completion: Completion) -> Stored:
+    async def _ask(self, completion: Completion, told: Known) -> Stored:
         upload = completion.upload
         assert upload.backend_upload is not None
         backend = self._backends[upload.blob.backend]
         parts = [(part.number, part.backend_etag) for part in completion.parts]
         try:
             stored = await backend.complete_upload(
-                upload.blob.name, upload.backend_upload, parts, exclusive=upload.blob.plain
+                upload.blob.name,
+                upload.backend_upload,
+                parts,
+                exclusive=upload.blob.plain,
+                late=afterword(told),
             )
         except (InvalidPart, BackendRefused, NameTaken) as error:
             # It may also be refused because an earlier Complete, whose answer was lost, has done it.

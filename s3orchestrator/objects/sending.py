@@ -14,6 +14,7 @@ from attrs import define, field
 from twisted.web.iweb import IBodyProducer
 
 from s3orchestrator.bodies.sources import BytesBody, collect
+from s3orchestrator.domain.describing import Known
 from s3orchestrator.errors import IntegrityError
 from s3orchestrator.interfaces import Stored, Traits
 from s3orchestrator.objects.incoming import Incoming
@@ -50,6 +51,11 @@ class Sending:
             return True
         return not self._reading and not (self._body is not None and getattr(self._body, "started", True))
 
+    @property
+    def is_kept(self) -> bool:
+        """Tell whether all of it is here, and all is known of it, before any is sent."""
+        return self._kept is not None
+
     async def offer(self, traits: Traits) -> IBodyProducer:
         """
         Return the body for an attempt on a backend with these traits.
@@ -72,6 +78,16 @@ class Sending:
     def digests(self) -> Digests:
         """What was found out about the body; after an attempt succeeded."""
         return self._digests or self._found()
+
+    def foretold(self) -> Known:
+        """What is known of the body as its headers leave."""
+        digests = self._digests or self._incoming.declared.foretold()
+        return Known(digests.md5 or "", digests.checksum)
+
+    def told(self) -> Known:
+        """What is known of the body after its end; the ETag only if we made one."""
+        digests = self.digests()
+        return Known(digests.md5 or "", digests.checksum)
 
     def etag_of(self, stored: Stored, traits: Traits) -> str:
         """

@@ -7,12 +7,13 @@ write that fails leaves a doomed blob, which the ledger knows and the cleaner de
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import partial
 
 from attrs import define, evolve
 
 from s3orchestrator.concurrency import keep, shield
-from s3orchestrator.domain.describing import describe
+from s3orchestrator.domain.describing import NOTHING_KNOWN, Known, afterword, describe
 from s3orchestrator.domain.records import Blob, BlobState, Bucket, NewVersion, Version
 from s3orchestrator.errors import (
     BackendError,
@@ -103,10 +104,20 @@ class Committer:
         condition.check(current)
 
 
-def description_of(blob: Blob, metadata: ObjectMetadata, ledger_id: str) -> Description:
-    """Return what is stored with a blob on its backend."""
-    shows_key = not blob.name.startswith("~s3o/")
-    return Description(metadata.content_type, describe(blob, ledger_id, metadata.user, shows_key=shows_key))
+def description_of(
+    blob: Blob,
+    metadata: ObjectMetadata,
+    ledger_id: str,
+    known: Known = NOTHING_KNOWN,
+    told: Callable[[], Known] | None = None,
+) -> Description:
+    """
+    Return what is stored with a blob on its backend.
+
+    `known` is what is known of its bytes now, `told` gives what is known after them.
+    """
+    meta = describe(blob, ledger_id, metadata, known)
+    return Description(metadata.content_type, meta, None if told is None else lambda: afterword(told()))
 
 
 @define(eq=False)
@@ -195,9 +206,9 @@ class ObjectWriter:
         try:
             body = await sending.offer(self._backends.traits_of(blob.backend))
             asked = True
-            return await backend.put(
-                blob.name, body, description_of(blob, metadata, self._ledger_id), exclusive=blob.plain
-            )
+            told = None if sending.is_kept else sending.told
+            description = description_of(blob, metadata, self._ledger_id, sending.foretold(), told)
+            return await backend.put(blob.name, body, description, exclusive=blob.plain)
         except BackendError:
             raise
         except BaseException:

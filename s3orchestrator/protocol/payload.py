@@ -109,6 +109,10 @@ class Payload:
             stages.append(self._verifier)
         return stages
 
+    def foretold(self) -> Digests:
+        """Return what the digests are going to be if the body is what its headers say."""
+        return Digests(md5=self._md5.hex() if self._md5 else None, checksum=self._declared)
+
     def digests(self) -> Digests:
         """
         Return what has been found out by the stages of the latest `filters`, once they have finished.

@@ -10,8 +10,8 @@ from functools import partial
 from attrs import define, field
 
 from s3orchestrator.concurrency import concurrently
-from s3orchestrator.domain.describing import read_stamp
 from s3orchestrator.domain.records import Blob
+from s3orchestrator.domain.stamping import read_stamp
 from s3orchestrator.errors import BackendError, BackendRefused, BackendUnavailable, NoSuchBlob
 from s3orchestrator.interfaces import IBackend, IBlobs, ListedUpload
 from s3orchestrator.objects.backends import Backends

@@ -10,6 +10,7 @@ import random
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
+from attrs import evolve
 from twisted.internet.defer import DeferredList, ensureDeferred
 from twisted.internet.task import deferLater
 from zope.interface.verify import verifyObject
@@ -102,6 +103,7 @@ class BackendContract(_Base):
     """Tests of `IBackend`."""
 
     part_size = 1024  # S3 wants 5 MiB of every part but the last
+    describes_late = True  # a service takes the description with the headers
     odd_names: Sequence[str] = ODD_NAMES + INEXACT_NAMES + CONTROL_NAMES
     reactor: Any
 
@@ -226,6 +228,23 @@ class BackendContract(_Base):
         meta = {"s3o": "y" * 900, "m": "z" * 1100}
         await self.backend.put("k", BytesBody(b"x"), Description("text/plain", meta), exclusive=False)
         self.assertEqual(dict((await self.backend.head("k")).meta), meta)
+
+    async def test_late_description(self) -> None:
+        """What is known only after the body is kept where that can be, and does no harm elsewhere."""
+        asked_after: list[bool] = []
+        body = PiecesBody([b"x", b"y"], self.reactor, length=2)
+
+        def late() -> dict[str, str]:
+            asked_after.append(body.written == 2)
+            return {"s3o-etag": "late"}
+
+        await self.backend.put("k", body, evolve(PLAIN, late=late), exclusive=False)
+        added = {"s3o-etag": "late"} if self.describes_late else {}
+        self.assertEqual(dict((await self.backend.head("k")).meta), {**PLAIN.meta, **added})
+        self.assertEqual(asked_after, [True] if self.describes_late else [])
+        upload, _, parts = await self.begin("u", 1)
+        await self.backend.complete_upload("u", upload, parts, exclusive=False, late={"s3o-etag": "late"})
+        self.assertEqual(dict((await self.backend.head("u")).meta), {**PLAIN.meta, **added})
 
     async def test_replace(self) -> None:
         """A put that is not exclusive replaces bytes, ETag and description."""

@@ -16,6 +16,7 @@ class S3Contract(BackendContract):
     """A new bucket for each test."""
 
     part_size = 5 * 1024 * 1024
+    describes_late = False
     server: servers.Server
 
     async def make_backend(self) -> IBackend:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any
 
 from attrs import define, evolve, field
@@ -93,8 +92,6 @@ class SlowBackend(MemoryBackend):
         await self._wait()
         return await super().copy(*arguments, **more)
 
-    async def complete_upload(
-        self, name: str, upload_id: str, parts: Sequence[tuple[int, str]], *, exclusive: bool
-    ) -> Stored:
+    async def complete_upload(self, *arguments: Any, **more: Any) -> Stored:
         await self._wait()
-        return await super().complete_upload(name, upload_id, parts, exclusive=exclusive)
+        return await super().complete_upload(*arguments, **more)

@@ -271,7 +271,8 @@ class CrashTests(SynchronousTestCase):
         try:
             while not disk.assemble(assembly, 5):
                 pass
-            return disk.store_upload(file, "k", upload, exclusive=True, keep_time=len(parts) == 1)
+            keep_time = len(parts) == 1
+            return disk.store_upload(file, "k", upload, exclusive=True, keep_time=keep_time, late={})
         except Exception:
             with contextlib.suppress(OSError):
                 assembly.close()
