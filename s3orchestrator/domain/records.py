@@ -101,7 +101,12 @@ class NewVersion:
 
 @frozen
 class Version:
-    """One version of a key, with the live blobs that hold its bytes."""
+    """
+    One version of a key, with the live blobs that hold its bytes.
+
+    `parts_known` is False for one that was made from parts, found without the ledger: only
+    that knows which.
+    """
 
     id: int
     bucket_id: int
@@ -117,6 +122,7 @@ class Version:
     parts: Sequence[PartInfo] = ()
     sha256: str | None = None
     blobs: tuple[Blob, ...] = ()
+    parts_known: bool = True
 
 
 class ListedVersion(NamedTuple):

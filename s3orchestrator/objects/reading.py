@@ -20,10 +20,12 @@ from s3orchestrator.errors import (
     BackendUnavailable,
     BlobChanged,
     NoSuchBlob,
+    StoreUnavailable,
     UsageLimitExceeded,
 )
 from s3orchestrator.interfaces import Fetched, IVersions
 from s3orchestrator.objects.backends import Backends
+from s3orchestrator.objects.degraded import DegradedReads
 from s3orchestrator.objects.resuming import ResumedBody
 from s3orchestrator.protocol.ranges import ByteRange
 from s3orchestrator.telemetry.logging import make_logger
@@ -51,27 +53,48 @@ class ObjectReader:
     log = make_logger()
     _versions: IVersions
     _backends: Backends
+    _degraded: DegradedReads | None = None
 
-    async def find(self, bucket: Bucket, key: str, version_id: str | None = None) -> Version:
-        """Return what a HEAD needs; no backend is asked."""
-        return await self._versions.find(bucket, key, version_id)
+    async def find(
+        self, bucket: Bucket, key: str, version_id: str | None = None, *, degraded: str = ""
+    ) -> Version:
+        """
+        Return what a HEAD needs; no backend is asked.
 
-    async def open(self, bucket: Bucket, key: str, decide: Decide, version_id: str | None = None) -> Opened:
+        `degraded` names the operation if it may do without the ledger while that is away: the
+        backends are asked for the latest version. Nothing may be written on their word.
+        """
+        try:
+            return await self._versions.find(bucket, key, version_id)
+        except StoreUnavailable:
+            if not degraded or self._degraded is None or version_id is not None:
+                raise
+        return await self._degraded.find(bucket, key, degraded)
+
+    async def open(
+        self,
+        bucket: Bucket,
+        key: str,
+        decide: Decide,
+        version_id: str | None = None,
+        *,
+        degraded: str = "",
+    ) -> Opened:
         """
         Look a version up, let `decide` refuse it or choose a range, and open a copy.
 
-        `decide` is asked again if the version is replaced meanwhile.
+        `decide` is asked again if the version is replaced meanwhile. `degraded` as in `find`.
 
         :raises NoSuchKey: there is nothing to read.
         :raises BackendUnavailable: there is, but no copy can be read just now.
         """
-        version = await self._versions.find(bucket, key, version_id)
+        version = await self.find(bucket, key, version_id, degraded=degraded)
         for _ in range(LOOK_UPS):
             wanted = decide(version)
             body = await self.open_version(version, wanted)
             if body is not None:
                 return Opened(version, wanted, body)
-            latest = await self._versions.find(bucket, key, version_id)
+            latest = await self.find(bucket, key, version_id, degraded=degraded)
             if latest.id == version.id:
                 break
             version = latest

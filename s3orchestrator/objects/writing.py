@@ -29,6 +29,7 @@ from s3orchestrator.interfaces import Description, IBackend, IBlobs, IVersions, 
 from s3orchestrator.objects.backends import Backends
 from s3orchestrator.objects.cleaning import Cleaner
 from s3orchestrator.objects.incoming import Incoming
+from s3orchestrator.objects.locations import Forget, forget_nothing
 from s3orchestrator.objects.sending import Sending
 from s3orchestrator.protocol.conditions import WriteCondition
 from s3orchestrator.protocol.metadata import ObjectMetadata
@@ -36,11 +37,16 @@ from s3orchestrator.protocol.metadata import ObjectMetadata
 
 @define(eq=False)
 class Committer:
-    """The last step of every write: a pending blob becomes a key's current bytes."""
+    """
+    The last step of every write: a pending blob becomes a key's current bytes.
+
+    `forget` is told of each key that may have changed.
+    """
 
     _versions: IVersions
     _blobs: IBlobs
     _cleaner: Cleaner
+    _forget: Forget = forget_nothing
 
     async def commit(
         self,
@@ -75,6 +81,8 @@ class Committer:
         except Exception:
             self._abandon(blob, stored)
             raise
+        finally:
+            self._forget(bucket.id, blob.key)
         self._cleaner.clean(committed.displaced)
         return committed.version
 

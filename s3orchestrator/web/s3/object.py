@@ -7,6 +7,7 @@ from collections.abc import Callable
 from attrs import define
 
 from s3orchestrator.domain.records import Version
+from s3orchestrator.errors import StoreUnavailable
 from s3orchestrator.objects.copying import CopyOrder
 from s3orchestrator.objects.engine import Objects
 from s3orchestrator.protocol import documents
@@ -68,7 +69,7 @@ class ObjectOperations:
         overrides = response_overrides(call)
         try:
             opened = await self._objects.reading.open(
-                task.bucket, task.key, _decider(call), _version_id(call)
+                task.bucket, task.key, _decider(call), _version_id(call), degraded=task.operation.label
             )
         except NotModified as same:
             return Response(304, _unchanged_headers(same.version))
@@ -79,7 +80,9 @@ class ObjectOperations:
     async def head_object(self, task: Task) -> Response:
         call = task.call
         overrides = response_overrides(call)
-        version = await self._objects.reading.find(task.bucket, task.key, _version_id(call))
+        version = await self._objects.reading.find(
+            task.bucket, task.key, _version_id(call), degraded=task.operation.label
+        )
         try:
             wanted = _decider(call)(version)
         except NotModified as same:
@@ -183,7 +186,13 @@ def _decider(call: Call) -> Callable[[Version], ByteRange | None]:
 
 
 def _range_of_part(version: Version, number: int) -> ByteRange | None:
-    """Where a part lies; an object that was put whole is its own first part."""
+    """
+    Where a part lies; an object that was put whole is its own first part.
+
+    :raises StoreUnavailable: only the ledger knows, and it is away.
+    """
+    if not version.parts_known:
+        raise StoreUnavailable(f"the parts of {version.key} are not known without the database")
     start = 0
     for place, part in enumerate(version.parts, 1):
         if place == number:

@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from attrs import define
+from prometheus_client import Counter
 from twisted.internet.defer import CancelledError
 from twisted.internet.interfaces import IReactorTime
 from twisted.python.failure import Failure
@@ -19,6 +20,7 @@ from twisted.web.server import NOT_DONE_YET
 
 from s3orchestrator.bodies.filtered import pump
 from s3orchestrator.concurrency import start
+from s3orchestrator.errors import StoreUnavailable
 from s3orchestrator.protocol.addressing import resolve
 from s3orchestrator.protocol.call import Call
 from s3orchestrator.protocol.documents import error_document
@@ -34,6 +36,13 @@ from s3orchestrator.web.s3.access import AccessControl, Identity
 from s3orchestrator.web.s3.patience import PATIENT, Patience
 from s3orchestrator.web.s3.response import Response
 from s3orchestrator.web.s3.task import Operate, Task
+
+DEGRADED_READS = (Operation.GET_OBJECT, Operation.HEAD_OBJECT)  # which do without the ledger
+REJECTIONS = Counter(
+    "s3o_degraded_write_rejections_total",
+    "Requests refused because they need the database, by operation.",
+    ["operation"],
+)
 
 
 @define(eq=False)
@@ -142,6 +151,8 @@ class S3Resource(Resource):
                 self.log.warn("{call}: {error}", call=_shown(call), error=str(error))
         else:
             refusal = error
+        if isinstance(error, StoreUnavailable) and visit.operation and visit.operation not in DEGRADED_READS:
+            REJECTIONS.labels(visit.operation.label).inc()
         visit.error = refusal.code
         document = error_document(
             refusal,
