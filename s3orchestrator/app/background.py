@@ -86,6 +86,7 @@ class Services:
             self._own("watchdog", MINUTE, watchdog.run_once),
             self._own("hand-over", often, self._hand_over),
             self._own("probe", often, self.prober.run_once),
+            self._own("locations", min(MINUTE, config.circuit_breaker.cache_ttl), core.locations.evict),
         ]
         if config.mode == "api":
             return Background.of(own)

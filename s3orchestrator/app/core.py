@@ -15,6 +15,7 @@ from attrs import define, frozen
 
 from s3orchestrator.backends.building import backend_of
 from s3orchestrator.backends.guards import Guards
+from s3orchestrator.config.features import CircuitBreakerConfig
 from s3orchestrator.config.live import Live
 from s3orchestrator.config.sections import Config
 from s3orchestrator.counters.local import LocalCounters
@@ -26,9 +27,11 @@ from s3orchestrator.objects.backends import Backends
 from s3orchestrator.objects.catalog import Catalog
 from s3orchestrator.objects.cleaning import Cleaner
 from s3orchestrator.objects.copying import ObjectCopier
+from s3orchestrator.objects.degraded import DegradedReads, DegradedSettings
 from s3orchestrator.objects.deleting import ObjectDeleter
 from s3orchestrator.objects.engine import Objects
 from s3orchestrator.objects.listing import ObjectLister
+from s3orchestrator.objects.locations import Forget, Locations
 from s3orchestrator.objects.multipart import MultipartUploads
 from s3orchestrator.objects.parts import PartWriter
 from s3orchestrator.objects.reading import ObjectReader
@@ -36,6 +39,7 @@ from s3orchestrator.objects.writing import Committer, ObjectWriter
 from s3orchestrator.services.usage_flush import UsageFlush
 from s3orchestrator.store.blobs import Blobs
 from s3orchestrator.store.buckets import Buckets
+from s3orchestrator.store.guarded import GuardedLedger
 from s3orchestrator.store.operations import ILedger
 from s3orchestrator.store.sqlite import SqliteDatabase
 from s3orchestrator.store.uploads import Uploads
@@ -59,7 +63,7 @@ class Wrapping:
 class Ledger:
     """The store's roles over one database."""
 
-    database: ILedger
+    database: GuardedLedger
     buckets: Buckets
     blobs: Blobs
     versions: Versions
@@ -81,6 +85,7 @@ class Core:
     guards: Guards
     counters: ICounters
     usage_flush: UsageFlush
+    locations: Locations
 
     @property
     def ledger_id(self) -> str:
@@ -130,8 +135,10 @@ async def build_core(
     counters = LocalCounters(reactor)
     guards = Guards(live, counters, reactor, Random().random)
     by_name: dict[str, IBackend] = {}
-    ledger = _ledger(config, wrapping.ledger(database), database.locks, by_name)
-    holding = {known.backend for known in await ledger.blobs.usage() if known.taken}
+    guarded = _guarded(config, wrapping.ledger(database), reactor)
+    ledger = _ledger(config, guarded, database.locks, by_name)
+    usage = await ledger.blobs.usage()
+    holding = {known.backend for known in usage if known.taken}
     for settings in config.backends:
         backend = (stand_ins or {}).get(settings.name) or backend_of(
             settings, config.server, reactor, holds_data=settings.name in holding
@@ -151,11 +158,30 @@ async def build_core(
         lambda: guards.limits.now,
         reactor,
     )
-    objects = _objects(config, ledger, backends, cleaner)
-    return Core(config, reactor, ledger, backends, cleaner, objects, guards, counters, flush)
+    locations = Locations(config.circuit_breaker.cache_ttl, reactor, Random().random)
+    absent = {known.backend for known in usage if known.live} - set(by_name)
+    degraded = DegradedReads(
+        backends, database.ledger_id, locations, _degraded_settings(config.circuit_breaker), absent
+    )
+    guarded.on_back(locations.clear)
+    guarded.on_back(cleaner.tell_again)
+    objects = _objects(config, ledger, backends, cleaner, degraded, locations.forget)
+    return Core(config, reactor, ledger, backends, cleaner, objects, guards, counters, flush, locations)
 
 
-def _ledger(config: Config, database: ILedger, locks: ILocks, by_name: Mapping[str, IBackend]) -> Ledger:
+def _guarded(config: Config, database: ILedger, reactor: Any) -> GuardedLedger:
+    breaker = config.circuit_breaker
+    return GuardedLedger(database, reactor, breaker.failure_threshold, breaker.open_timeout, Random().random)
+
+
+def _degraded_settings(settings: CircuitBreakerConfig) -> DegradedSettings:
+    at_once = settings.degraded_broadcast_parallelism if settings.parallel_broadcast else 1
+    return DegradedSettings(at_once, settings.allow_stale)
+
+
+def _ledger(
+    config: Config, database: GuardedLedger, locks: ILocks, by_name: Mapping[str, IBackend]
+) -> Ledger:
     def traits_of(name: str) -> Any:
         backend = by_name.get(name)
         return backend.traits if backend is not None else None
@@ -171,16 +197,23 @@ def _ledger(config: Config, database: ILedger, locks: ILocks, by_name: Mapping[s
     )
 
 
-def _objects(config: Config, ledger: Ledger, backends: Backends, cleaner: Cleaner) -> Objects:
+def _objects(
+    config: Config,
+    ledger: Ledger,
+    backends: Backends,
+    cleaner: Cleaner,
+    degraded: DegradedReads,
+    forget: Forget,
+) -> Objects:
     ledger_id, keep = ledger.database.ledger_id, config.write_path.replay_limit
-    committer = Committer(ledger.versions, ledger.blobs, cleaner)
-    reader = ObjectReader(ledger.versions, backends)
+    committer = Committer(ledger.versions, ledger.blobs, cleaner, forget)
+    reader = ObjectReader(ledger.versions, backends, degraded)
     writer = ObjectWriter(backends, ledger.blobs, committer, cleaner, ledger_id, keep)
     return Objects(
         Catalog(ledger.buckets, cleaner),
         reader,
         writer,
-        ObjectDeleter(ledger.versions, cleaner),
+        ObjectDeleter(ledger.versions, cleaner, forget),
         ObjectCopier(backends, ledger.blobs, reader, writer, committer, cleaner, ledger_id),
         MultipartUploads(backends, ledger.uploads, committer, cleaner, ledger_id),
         PartWriter(backends, ledger.blobs, ledger.uploads, reader, cleaner, keep),

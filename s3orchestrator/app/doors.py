@@ -35,7 +35,7 @@ class Doors:
 
     _core: Core
     _background: Background
-    _health: Health = field(factory=Health, init=False)
+    _health: Health = field(init=False)
     _site: StreamingSite = field(init=False)
     _port: Port | None = field(default=None, init=False)
 
@@ -47,6 +47,7 @@ class Doors:
             write_timeout=server.write_timeout,
             idle_timeout=server.idle_timeout,
         )
+        self._health = Health(lambda: self._core.ledger.database.is_away)
         s3: Resource = Elsewhere() if self._config.mode == "worker" else self._s3()
         root = Root(self._health, s3, server.domains)
         self._site = StreamingSite(root, limits, self._core.reactor, most_connections())

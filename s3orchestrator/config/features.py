@@ -37,7 +37,6 @@ PLACEMENTS = Literal["pack", "spread"]
 
 MISSING = "not part of this release"
 CLEANUP = f"the cleanup service is {MISSING}"
-DEGRADED = f"degraded mode is {MISSING}"
 
 
 @frozen(kw_only=True)
@@ -236,34 +235,37 @@ class RateLimitConfig:
 
 @frozen(kw_only=True)
 class CircuitBreakerConfig:
-    """What happens while the ledger's database is away."""
+    """What happens while the ledger's database is away: objects are read without it, nothing is written."""
 
     failure_threshold: int = setting(
         3,
         check=at_least(1),
         zero_is_default=True,
-        idle=DEGRADED,
-        doc="Failures in a row that open the breaker.",
+        doc="Failures in a row after which the database is left alone.",
     )
     open_timeout: Duration = setting(
         parse_duration("15s"),
         zero_is_default=True,
-        idle=DEGRADED,
-        doc="Time until the database is tried again.",
+        doc="Time until it is tried again, and between tries; up to a quarter is added by chance.",
     )
     cache_ttl: Duration = setting(
         parse_duration("60s"),
         zero_is_default=True,
-        idle=DEGRADED,
-        doc="How long the place of an object is remembered.",
+        doc="How long the place where an object was found is remembered, give or take a fifth.",
     )
     parallel_broadcast: bool = setting(
         False,
-        built=NotBuilt("degraded mode"),
-        doc="Ask all backends at once rather than one after the other.",
+        doc="Ask all backends for an object at once rather than one after the other.",
     )
     degraded_broadcast_parallelism: int = setting(
-        0, check=at_least(0), idle=DEGRADED, doc="Backends asked at a time; 0 for all of them."
+        0,
+        check=at_least(0),
+        doc="With ``parallel_broadcast``: backends asked at a time for one object; 0 for all of them.",
+    )
+    allow_stale: bool = setting(
+        False,
+        doc="Answer also when a backend does not, with the newest that the others have: it may be an "
+        "older object, or a deleted one. Otherwise such reads are refused.",
     )
 
 

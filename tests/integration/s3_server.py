@@ -26,6 +26,7 @@ from twisted.logger import LogEvent, LogLevel, globalLogPublisher
 from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase
 
+from s3orchestrator.app.core import Wrapping
 from s3orchestrator.app.orchestrator import Orchestrator, build
 from s3orchestrator.backends.guarded import GuardedBackend
 from s3orchestrator.backends.memory import MemoryBackend
@@ -83,12 +84,14 @@ class Server:
     """
     A serving orchestrator. `failures` are the log's tracebacks and errors.
 
-    `settings` are more of the section `server`. `memory_class` makes memory backends.
+    `settings` are more of the section `server`. `memory_class` makes memory backends. `wrapping`
+    is put around what it is built of.
     """
 
     backends: str = MEMORY
     settings: dict[str, Any] = field(factory=dict)
     memory_class: type[MemoryBackend] = MemoryBackend
+    wrapping: Wrapping | None = None
     folder: Path = field(init=False)
     failures: list[str] = field(init=False, factory=list)
     orchestrator: Orchestrator = field(init=False)
@@ -115,7 +118,7 @@ class Server:
         self._serve()
 
     def _serve(self) -> None:
-        self.orchestrator = build(self._config, self._reactor)
+        self.orchestrator = build(self._config, self._reactor, self.wrapping)
         with patch("s3orchestrator.backends.building.MemoryBackend", self.memory_class):
             self.run(self.orchestrator.start)
 
@@ -229,12 +232,13 @@ class ServerCase(SynchronousTestCase):
     backends: ClassVar[str] = MEMORY
     settings: ClassVar[dict[str, Any]] = {}
     memory_class: ClassVar[type[MemoryBackend]] = MemoryBackend
+    wrapping: ClassVar[Wrapping | None] = None
     server: ClassVar[Server]
 
     @classmethod
     def setUpClass(cls) -> None:
         super().setUpClass()
-        cls.server = Server(cls.backends, cls.settings, cls.memory_class)
+        cls.server = Server(cls.backends, cls.settings, cls.memory_class, cls.wrapping)
         cls.server.start()
 
     @classmethod

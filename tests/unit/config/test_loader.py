@@ -183,7 +183,6 @@ notifications: {endpoints: []}
             "integrity.enabled": "integrity: {enabled: true}",
             "rate_limit.enabled": "rate_limit: {enabled: true}",
             "telemetry.metrics.enabled": "telemetry: {metrics: {enabled: true}, tracing: {}}",
-            "circuit_breaker.parallel_broadcast": "circuit_breaker: {parallel_broadcast: true}",
             "ui.admin_key": "ui: {admin_key: hunter2}",
         }
         text = SERVER + BUCKETS + two_backends("0", "0") + "\n".join(wanted.values())
@@ -212,9 +211,7 @@ notifications: {endpoints: []}
         loaded = load(
             MINIMAL + "circuit_breaker: {failure_threshold: 9}\ncleanup_queue: {concurrency: 1}\n", {}
         )
-        self.assertEqual(
-            [*warnings(loaded)], ["cleanup_queue.concurrency", "circuit_breaker.failure_threshold"]
-        )
+        self.assertEqual([*warnings(loaded)], ["cleanup_queue.concurrency"])
 
     def test_writes_are_always_written_down(self) -> None:
         """The reservation before each write cannot be turned off."""
