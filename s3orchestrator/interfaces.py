@@ -357,6 +357,37 @@ class ILocks(Interface):
         """Hold a lock while the context lasts, without waiting for it; gives False if somebody else does."""
 
 
+class ILease(Interface):
+    """
+    The right of this process to act on what it holds in the ledger, renewed again and again.
+
+    Where there can be only one process it never ends.
+    """
+
+    interval: float = Attribute("seconds between renewals")
+    clock_is_trusted: bool = Attribute("whether we may judge by our clock what is due, or lapsed")
+    clock_skew_ms: int = Attribute("how far the database's clock is ahead of ours")
+
+    def is_held() -> bool:
+        """Tell whether what we hold is still ours for sure."""
+
+    def may_send() -> bool:
+        """Tell whether a change may be sent to a backend now: there is time left to hear its answer."""
+
+    async def renew() -> None:
+        """
+        Take the lease, or take it for longer; one that had lapsed is taken under another name.
+
+        :raises LedgerTooNew: this release may not write any more.
+        """
+
+    async def give_back() -> None:
+        """Make everything we hold nobody's, and end: the last that is done before the ledger is closed."""
+
+    async def lowest_level() -> int:
+        """The schema level that all live instances know. States newer than that are not to be written."""
+
+
 class IBuckets(Interface):
     """The buckets that exist."""
 
@@ -455,8 +486,27 @@ class IBlobs(Interface):
         """
         At start, with nobody else on the ledger: dooms pending blobs of no open upload, gives claims back.
 
-        Returns how many were doomed.
+        Returns how many were doomed. On a ledger that others may be working on nothing is done: the
+        rest of our last run is the reaper's.
         """
+
+    async def reap(limit: int, min_age_ms: int) -> int:
+        """
+        Doom up to `limit` pending blobs that are nobody's, or whose owner's lease has lapsed.
+
+        Never those of an open upload; one that its backend has not confirmed is not open any more
+        when its creator's lease has lapsed. They are left due. What lapsed owners had claimed
+        becomes nobody's. Returns how many were doomed.
+        """
+
+    async def tie_up() -> None:
+        """Hand back what operations of this process left behind of which nobody heard the outcome."""
+
+    async def suspect(blob: Blob) -> None:
+        """Mark a live blob that a reader missed or found wrong: it is read last, and not counted upon."""
+
+    async def trust(blob: Blob) -> None:
+        """Take the mark off a live blob that was found good."""
 
     async def names(backend: str, after: str = "", limit: int = 1000) -> Sequence[Blob]:
         """Rows of any state on `backend` whose names come after `after`, in byte order."""

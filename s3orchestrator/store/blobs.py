@@ -15,6 +15,7 @@ from s3orchestrator.interfaces import IBlobs, ITransaction
 from s3orchestrator.store.counting import Kind, Tally
 from s3orchestrator.store.dooming import Claim, doom_pending, end_upload
 from s3orchestrator.store.operations import ILedger, Left, attempt
+from s3orchestrator.store.reaping import reap, unclaim_of_gone
 from s3orchestrator.store.recovering import recover, tie_up
 from s3orchestrator.store.reserving import Reserving, TraitsOf, Wanted
 from s3orchestrator.store.resting import REST_AGAIN, end_rest, end_rests, forget, refuse
@@ -64,6 +65,9 @@ CLAIM = """
     UPDATE blobs SET unclear = TRUE, owner = :owner, operation = :operation
      WHERE id = :id AND state = :state AND owner IS NULL
 """
+
+SUSPECT = "UPDATE blobs SET suspect = TRUE WHERE id = :id AND state = 'live'"
+TRUST = "UPDATE blobs SET suspect = FALSE, seen_ms = :now_ms WHERE id = :id AND state = 'live'"
 
 NAMES = f"""
     SELECT {BLOB} FROM blobs WHERE backend = :backend AND name > :after ORDER BY name LIMIT :limit
@@ -205,7 +209,7 @@ class Blobs:
         await self._ledger.transact(work)
 
     async def claim_doomed(self, limit: int, *, busy: Collection[str] = ()) -> Sequence[Blob]:
-        await tie_up(self._ledger)
+        await self._count_as_unowned()
         names = {f"busy{number}": backend for number, backend in enumerate(sorted(busy))}
         return await self._claim_due(_but(DUE_DOOMED, names), limit, **names)
 
@@ -218,6 +222,7 @@ class Blobs:
         return await self._ledger.transact(work)
 
     async def claim_unclear_rests(self, limit: int) -> Sequence[Blob]:
+        await self._count_as_unowned()
         return await self._claim_due(DUE_RESTS, limit)
 
     async def rested(self, blob: Blob) -> None:
@@ -236,6 +241,24 @@ class Blobs:
     async def recover(self) -> int:
         return await recover(self._ledger)
 
+    async def reap(self, limit: int, min_age_ms: int) -> int:
+        return await reap(self._ledger, limit, min_age_ms)
+
+    async def tie_up(self) -> None:
+        await tie_up(self._ledger)
+
+    async def suspect(self, blob: Blob) -> None:
+        async def work(tx: ITransaction) -> None:
+            await tx.run(SUSPECT, id=blob.id)
+
+        await self._ledger.transact(work)
+
+    async def trust(self, blob: Blob) -> None:
+        async def work(tx: ITransaction) -> None:
+            await tx.run(TRUST, id=blob.id, now_ms=self._ledger.now_ms())
+
+        await self._ledger.transact(work)
+
     async def names(self, backend: str, after: str = "", limit: int = 1000) -> Sequence[Blob]:
         rows = await self._ledger.query(NAMES, backend=backend, after=after, limit=limit)
         return [blob_of(row) for row in rows]
@@ -246,6 +269,11 @@ class Blobs:
 
     async def is_held(self, blob: Blob) -> bool:
         return bool(await self._ledger.query(IS_HELD, id=blob.id))
+
+    async def _count_as_unowned(self) -> None:
+        """Make nobody's what is claimed by somebody who will not come back to it."""
+        await tie_up(self._ledger)
+        await unclaim_of_gone(self._ledger)
 
     def _end_of_rest(self) -> int:
         return self._ledger.now_ms() + int(self._quiet_period * 1000)

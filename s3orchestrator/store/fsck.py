@@ -1,5 +1,5 @@
 """
-Checks that the ledger keeps its own rules (L1 to L5 and L8), and mends its counters.
+Checks that the ledger keeps its own rules (L1 to L5, L8, and whose is what), and mends its counters.
 
 Everything is looked at in one snapshot, with whole-table scans: this is for an operator's
 command and for tests, not for a service.
@@ -214,6 +214,25 @@ RULES = (
         """
         SELECT 'blob ' || id AS subject, state AS detail FROM blobs
          WHERE state IN ('doomed', 'resting') AND due_ms IS NULL
+        """,
+    ),
+    Rule(
+        "owners",
+        "the blob's owner does not exist",
+        """
+        SELECT 'blob ' || b.id AS subject, b.state AS detail
+          FROM blobs b LEFT JOIN owners o ON o.id = b.owner
+         WHERE b.owner IS NOT NULL AND o.id IS NULL
+        """,
+    ),
+    Rule(
+        "owners",
+        "the blob has an owner although there is nothing to do",
+        """
+        SELECT 'blob ' || b.id AS subject, b.state AS detail
+          FROM blobs b LEFT JOIN uploads u ON u.id = b.upload_id
+         WHERE b.owner IS NOT NULL
+           AND (b.state IN ('live', 'dead') OR (b.state = 'pending' AND u.backend_upload IS NOT NULL))
         """,
     ),
     Rule(

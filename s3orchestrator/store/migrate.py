@@ -82,13 +82,7 @@ async def migrate(tx: ITransaction, steps: Sequence[Migration], *, now_ms: int, 
     :raises LedgerIncomplete: it is half of a copy.
     """
     await tx.run(CREATE_HISTORY)
-    current = await tx.one(CURRENT)
-    applied = current["version"] if current else 0
-    if current and current["compatible_with"] > steps[-1].version:
-        raise LedgerTooNew(
-            f"its schema level {applied} needs a release of level {current['compatible_with']}, "
-            f"this one has {steps[-1].version}"
-        )
+    applied = await _current_level(tx, steps[-1].version)
     missing = [step for step in steps if step.version > applied]
     for step in missing:
         for statement in step.statements:
@@ -105,6 +99,23 @@ async def migrate(tx: ITransaction, steps: Sequence[Migration], *, now_ms: int, 
     if named is not None and named[0] == INCOMPLETE:
         raise LedgerIncomplete("a copy into this ledger was broken off: remove the ledger, and copy it again")
     return len(missing)
+
+
+async def check_level(tx: ITransaction) -> None:
+    """:raises LedgerTooNew: a newer release has changed the ledger while we were at work."""
+    await _current_level(tx, level())
+
+
+async def _current_level(tx: ITransaction, known: int) -> int:
+    current = await tx.one(CURRENT)
+    if current is None:
+        return 0
+    if current["compatible_with"] > known:
+        raise LedgerTooNew(
+            f"its schema level {current['version']} needs a release of level {current['compatible_with']}, "
+            f"this one has {known}"
+        )
+    return int(current["version"])
 
 
 def _parse(file_name: str, text: str) -> Migration:

@@ -24,6 +24,9 @@ from s3orchestrator.store.turns import Turns
 T = TypeVar("T")
 
 
+NOBODY = 0  # no owner has this id
+
+
 class Left(Enum):
     """What an operation may have left behind without anybody knowing."""
 
@@ -42,12 +45,30 @@ class LooseEnd:
 
 @define(eq=False)
 class Operations:
-    """Numbers the operations of one owner, and remembers the loose ends."""
+    """
+    Numbers the operations of this process, and remembers the loose ends.
+
+    `owner` is what it is called just now, NOBODY before it has been registered. It gets
+    another name when its lease has lapsed, for what is in the old one may be somebody else's
+    by then; the numbers go on. `is_shared`: other processes may be working on the same ledger.
+    """
 
     owner: int
     turns: Turns | None = None  # where a transaction that waits for a key's lock is dear
     loose_ends: list[LooseEnd] = Factory(list)
+    is_shared: bool = field(default=False, kw_only=True)
+    _former: list[int] = field(init=False, factory=list)
     _numbers: Iterator[int] = field(init=False, factory=lambda: count(1))
+
+    @property
+    def owners(self) -> tuple[int, ...]:
+        """Every name that what this process began may be under, the latest first."""
+        return tuple([owner for owner in (self.owner, *reversed(self._former)) if owner != NOBODY])
+
+    def become(self, owner: int) -> None:
+        """Go on under another name."""
+        self._former.append(self.owner)
+        self.owner = owner
 
     def begin(self) -> int:
         """Return the number of a new operation."""
@@ -60,6 +81,10 @@ class ILedger(IDatabase):
     ledger_id: str = Attribute("what tells this ledger from all others")
     operations: Operations = Attribute("those of this process")
     locks: ILocks = Attribute("those of its services")
+    clock_skew_ms: int = Attribute("how far the database's clock is ahead of this machine's")
+
+    async def measure_time() -> None:
+        """Compare this machine's clock with the database's; `now_ms` and `clock_skew_ms` follow."""
 
 
 async def attempt(

@@ -28,8 +28,9 @@ from s3orchestrator.store.advisory import AdvisoryLocks
 from s3orchestrator.store.connections import Connection, one_line
 from s3orchestrator.store.dialing import ENDLESS, Patience, Server, dial
 from s3orchestrator.store.listening import Hear, Listener
-from s3orchestrator.store.migrate import level, migrate, migrations
+from s3orchestrator.store.migrate import migrate, migrations
 from s3orchestrator.store.operations import ILedger, Operations
+from s3orchestrator.store.owners import register
 from s3orchestrator.store.pgtransaction import (
     FAILURES,
     ConnectionLost,
@@ -54,10 +55,6 @@ ABOUT = """
            current_setting('server_encoding') AS encoding
 """
 CLOCK = "SELECT extract(epoch FROM clock_timestamp()) * 1000 AS now_ms"
-NEW_OWNER = """
-    INSERT INTO owners (started_ms, lease_until_ms, schema_level)
-    VALUES (:now_ms, NULL, :schema_level)
-"""
 LEDGER_ID = "SELECT id FROM ledger"
 
 
@@ -67,7 +64,8 @@ class PostgresDatabase:
     """
     A ledger on a PostgreSQL server. Nothing happens before `open`.
 
-    Ledger time is the server's clock, or `clock` where one is given.
+    Ledger time is the server's clock, or `clock` where one is given. `lease` is for how many
+    seconds others leave alone what we hold, until a `Lease` is renewed; None: for ever.
     """
 
     _server: Server
@@ -75,6 +73,7 @@ class PostgresDatabase:
     _limits: Limits = field(factory=Limits, kw_only=True)
     _patience: Patience = field(factory=Patience, kw_only=True)
     _clock: IReactorTime | None = field(default=None, kw_only=True)
+    _lease: float | None = field(default=None, kw_only=True)
     _random: Callable[[int], bytes] = field(default=os.urandom, kw_only=True)
     ledger_id: str = field(init=False, default="")
     operations: Operations = field(init=False)
@@ -87,7 +86,7 @@ class PostgresDatabase:
     _closing: Deferred[None] | None = field(init=False, default=None)
 
     @classmethod
-    def of(cls, config: DatabaseConfig, reactor: Any) -> PostgresDatabase:
+    def of(cls, config: DatabaseConfig, reactor: Any, lease: float | None = None) -> PostgresDatabase:
         """Return the ledger that a configuration names."""
         server = Server(
             config.host,
@@ -98,7 +97,7 @@ class PostgresDatabase:
             config.ssl_mode,
         )
         limits = Limits(config.min_conns, config.max_conns, config.max_conn_lifetime)
-        return cls(server, reactor, limits=limits)
+        return cls(server, reactor, limits=limits, lease=lease)
 
     def __attrs_post_init__(self) -> None:
         async def connect() -> Connection:
@@ -266,13 +265,9 @@ class PostgresDatabase:
             fresh_id = b32encode(self._random(15)).decode("ascii").lower()
             await tx.run(MIGRATING)
             await migrate(tx, migrations(), now_ms=now_ms, ledger_id=fresh_id)
-            owner = await self._register(tx, now_ms)
+            owner = await register(tx, now_ms, self._lease)
             ledger = await tx.one(LEDGER_ID)
-            self.operations = Operations(owner, Turns())
+            self.operations = Operations(owner, Turns(), is_shared=True)
             self.ledger_id = ledger[0] if ledger else ""
 
         await in_transaction(connection, work)
-
-    async def _register(self, tx: ITransaction, now_ms: int) -> int:
-        """Make this process known; returns the number it goes by."""
-        return await tx.insert(NEW_OWNER, now_ms=now_ms, schema_level=level())

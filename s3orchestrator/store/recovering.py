@@ -1,8 +1,8 @@
 """
 What nobody is working on any more, although the ledger still says so.
 
-At start that is everything a former process held. Later it is what operations of our own
-left behind when nobody heard of their outcome (`operations`).
+Where there can be only one process that is, at start, everything a former one held. Later it
+is what operations of our own left behind when nobody heard of their outcome (`operations`).
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ from s3orchestrator.interfaces import ITransaction
 from s3orchestrator.store.counting import Kind, Tally
 from s3orchestrator.store.dooming import Claim, doom_pending, drop
 from s3orchestrator.store.operations import ILedger, Left, LooseEnd
+from s3orchestrator.store.reaping import FORGET_OWNERS, TOLERANCE_MS
 from s3orchestrator.store.rows import BLOB, blob_of
 
 # No client has ever heard of an upload that its backend did not confirm.
@@ -21,11 +22,17 @@ PENDING = """
 """
 GIVE_BACK_DOOMED = "UPDATE blobs SET owner = NULL WHERE state = 'doomed' AND owner IS NOT NULL"
 GIVE_BACK_RESTING = "UPDATE blobs SET owner = NULL WHERE state = 'resting' AND owner IS NOT NULL"
+GIVE_BACK_EVENTS = "UPDATE outbox SET owner = NULL WHERE owner > 0"
 
 UNSENT = f"""
     DELETE FROM blobs
      WHERE state = 'pending' AND upload_id IS NULL AND owner = :owner AND operation = :operation
     RETURNING {BLOB}
+"""
+UNOPENED = """
+    SELECT b.id FROM uploads u CROSS JOIN blobs b
+     WHERE u.state IN ('open', 'completing') AND u.backend_upload IS NULL AND b.id = u.blob_id
+       AND b.state = 'pending' AND b.owner = :owner AND b.operation = :operation
 """
 UNCLAIM_DOOMED = """
     UPDATE blobs SET owner = NULL WHERE state = 'doomed' AND owner = :owner AND operation = :operation
@@ -42,8 +49,11 @@ async def recover(ledger: ILedger) -> int:
 
     An upload counts as open once its backend has confirmed it.
 
-    A leftover is never promoted: its client was not told that it is stored.
+    A leftover is never promoted: its client was not told that it is stored. Where others are at
+    work too, nothing is done: what we held before is the reaper's, once that lease has lapsed.
     """
+    if ledger.operations.is_shared:
+        return 0
     claim = Claim(None, 0, ledger.now_ms(), "left at start")
 
     async def work(tx: ITransaction) -> int:
@@ -53,6 +63,8 @@ async def recover(ledger: ILedger) -> int:
             await doom_pending(tx, tally, row[0], claim, unclear=True)
         await tx.run(GIVE_BACK_DOOMED)
         await tx.run(GIVE_BACK_RESTING)
+        await tx.run(GIVE_BACK_EVENTS)
+        await tx.run(FORGET_OWNERS, lapsed_ms=claim.now_ms - TOLERANCE_MS)
         await tally.write(tx)
         return len(rows)
 
@@ -76,13 +88,21 @@ async def tie_up(ledger: ILedger) -> None:
 
 
 async def _tie_up_one(tx: ITransaction, tally: Tally, end: LooseEnd, ledger: ILedger) -> None:
-    owner = ledger.operations.owner
-    if end.left is Left.RESERVATION:
-        for row in await tx.all(UNSENT, owner=owner, operation=end.number):
-            await drop(tx, tally, blob_of(row), Kind.RESERVED)
-    elif end.left is Left.CLAIM:
-        await tx.run(UNCLAIM_DOOMED, owner=owner, operation=end.number)
-        await tx.run(UNCLAIM_RESTING, owner=owner, operation=end.number)
-    elif await tx.one(STILL_PENDING, id=end.number):
-        claim = Claim(None, 0, ledger.now_ms(), "commit unclear")
-        await doom_pending(tx, tally, end.number, claim, unclear=True)
+    if end.left is Left.COMMIT:
+        if await tx.one(STILL_PENDING, id=end.number):
+            claim = Claim(None, 0, ledger.now_ms(), "commit unclear")
+            await doom_pending(tx, tally, end.number, claim, unclear=True)
+        return
+    for owner in ledger.operations.owners:
+        if end.left is Left.RESERVATION:
+            await _drop_unsent(tx, tally, owner, end.number, ledger.now_ms())
+        else:
+            await tx.run(UNCLAIM_DOOMED, owner=owner, operation=end.number)
+            await tx.run(UNCLAIM_RESTING, owner=owner, operation=end.number)
+
+
+async def _drop_unsent(tx: ITransaction, tally: Tally, owner: int, operation: int, now_ms: int) -> None:
+    for row in await tx.all(UNSENT, owner=owner, operation=operation):
+        await drop(tx, tally, blob_of(row), Kind.RESERVED)
+    for row in await tx.all(UNOPENED, owner=owner, operation=operation):
+        await doom_pending(tx, tally, row[0], Claim(None, 0, now_ms, "never begun"), unclear=False)

@@ -140,8 +140,7 @@ class Reserving:
             is_plain=is_plain,
             upload_id=wanted.upload_id,
             multipart=wanted.upload_id is not None,
-            # An upload outlives the process that began it.
-            owner=self._ledger.operations.owner if wanted.upload_id is None else None,
+            owner=self._ledger.operations.owner,
             operation=operation,
         )
         tally = Tally()

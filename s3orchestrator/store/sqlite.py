@@ -28,8 +28,9 @@ from s3orchestrator.errors import StoreUnavailable
 from s3orchestrator.interfaces import ITransaction, Row
 from s3orchestrator.store.lockfile import LockFile
 from s3orchestrator.store.locks import LocalLocks
-from s3orchestrator.store.migrate import level, migrate, migrations
+from s3orchestrator.store.migrate import migrate, migrations
 from s3orchestrator.store.operations import ILedger, Operations
+from s3orchestrator.store.owners import register
 from s3orchestrator.store.sql import positional
 from s3orchestrator.store.writer import Outcome, Work, Writer
 
@@ -43,11 +44,8 @@ _MMAP_BYTES = 1 << 30
 _CACHE_KIB = 64 * 1024
 _LOG_LIMIT = 64 << 20  # what is kept of the log's file after a checkpoint
 
-OLD_OWNERS = "DELETE FROM owners"
-NEW_OWNER = """
-    INSERT INTO owners (started_ms, lease_until_ms, schema_level)
-    VALUES (:now_ms, NULL, :schema_level) RETURNING id
-"""
+# What these hold is given back by `recover`, which also removes them.
+OLD_OWNERS = "UPDATE owners SET lease_until_ms = 0"
 LEDGER_ID = "SELECT id FROM ledger"
 
 
@@ -83,6 +81,7 @@ class SqliteDatabase:
     ledger_id: str = field(init=False, default="")
     operations: Operations = field(init=False)
     locks: LocalLocks = field(init=False, factory=LocalLocks)
+    clock_skew_ms: int = field(init=False, default=0)
     _writer: Writer = field(init=False)
     _reader: sqlite3.Cursor | None = field(init=False, default=None)
     _lock: LockFile = field(init=False)
@@ -155,6 +154,9 @@ class SqliteDatabase:
     def on_notice(self, hear: Callable[[str], None]) -> None:
         """There is no other instance that could say anything: `hear` is never called."""
 
+    async def measure_time(self) -> None:
+        """There is only one clock."""
+
     async def close(self) -> None:
         """Finish what is queued, then let go of the file."""
         if not self._is_open:
@@ -179,9 +181,8 @@ class SqliteDatabase:
         await migrate(tx, migrations(), now_ms=now_ms, ledger_id=fresh_id)
         # Whoever held this ledger before is gone: we have the lock.
         await tx.run(OLD_OWNERS)
-        owner = await tx.one(NEW_OWNER, now_ms=now_ms, schema_level=level())
+        self.operations = Operations(await register(tx, now_ms, None))
         ledger = await tx.one(LEDGER_ID)
-        self.operations = Operations(owner[0] if owner else 0)
         self.ledger_id = ledger[0] if ledger else ""
 
     def _make_file(self) -> None:

@@ -19,7 +19,7 @@ from s3orchestrator.store import attempts
 from s3orchestrator.store.completing import LOCK_UPLOAD, Listed, begin_complete
 from s3orchestrator.store.counting import Tally
 from s3orchestrator.store.dooming import Claim, doom_pending
-from s3orchestrator.store.operations import ILedger, attempt
+from s3orchestrator.store.operations import ILedger, Left, attempt
 from s3orchestrator.store.reserving import Reserving, TraitsOf, Wanted
 from s3orchestrator.store.rows import BLOB, PART, UPLOAD, columns, part_of, upload_of
 
@@ -36,6 +36,8 @@ INSERT = """
     VALUES (:id, :bucket_id, :key, 'open', :blob_id, :owner, :now_ms, :now_ms, :metadata,
             :algorithm, :kind)
 """
+# From now on it is nobody's: it outlives the process that began it.
+CONFIRMED = "UPDATE blobs SET owner = NULL WHERE id = :id AND state = 'pending'"
 # The backend's id is kept whatever has happened meanwhile: cleaning up needs it.
 OPENED = "UPDATE uploads SET backend_upload = :backend_upload WHERE id = :id RETURNING state"
 REOPEN = "UPDATE uploads SET state = 'open', listed = NULL WHERE id = :id AND state = 'completing'"
@@ -146,7 +148,7 @@ class Uploads:
                 owner=owner,
             )
 
-        return await self._ledger.transact(work)
+        return await attempt(self._ledger, work, (Left.RESERVATION, operation))
 
     async def opened(self, upload: Upload, backend_upload: str) -> Upload:
         """
@@ -157,6 +159,7 @@ class Uploads:
 
         async def work(tx: ITransaction) -> bool:
             row = await tx.one(OPENED, id=upload.id, backend_upload=backend_upload)
+            await tx.run(CONFIRMED, id=upload.blob.id)
             return row is not None and row["state"] == UploadState.OPEN
 
         if not await self._ledger.transact(work):

@@ -452,7 +452,7 @@ class LifeContract(LedgerCase):
         await self.kit.blobs.forget(unclear, unclear=True)
         self.clock.advance(QUIET)
         self.assertEqual(len(await self.kit.blobs.claim_unclear_rests(10)), 1)
-        self.assertEqual(await self.kit.blobs.recover(), 1)
+        self.assertEqual(await self.kit.restarted(), 1)
         due = await self.kit.blobs.claim_doomed(10)
         self.assertEqual({blob.key for blob in due}, {"pending", "claimed"})
         self.assertTrue(all(blob.unclear for blob in due))
@@ -461,7 +461,7 @@ class LifeContract(LedgerCase):
         self.assertEqual(await self.state(live), BlobState.LIVE)
         self.assertEqual(await self.state(upload.blob), BlobState.PENDING)
         self.assertEqual(len(await self.kit.blobs.claim_unclear_rests(10)), 1)
-        self.assertEqual(await self.kit.blobs.recover(), 0)
+        self.assertEqual(await self.kit.restarted(), 0)
 
     async def test_views(self) -> None:
         """

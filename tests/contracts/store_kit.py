@@ -37,6 +37,7 @@ from s3orchestrator.store.blobs import Blobs
 from s3orchestrator.store.buckets import Buckets
 from s3orchestrator.store.fsck import check
 from s3orchestrator.store.operations import ILedger, Operations
+from s3orchestrator.store.owners import Lease
 from s3orchestrator.store.uploads import Uploads
 from s3orchestrator.store.versions import Versions
 
@@ -91,8 +92,44 @@ class FailingLedger:
     def now_ms(self) -> int:
         return self._ledger.now_ms()
 
+    @property
+    def clock_skew_ms(self) -> int:
+        return self._ledger.clock_skew_ms
+
+    async def measure_time(self) -> None:
+        await self._ledger.measure_time()
+
     async def close(self) -> None:
         await self._ledger.close()
+
+
+@implementer(ILedger)
+@define(eq=False)
+class SharedLedger:
+    """Another instance's view of a ledger: the same rows, another owner."""
+
+    _ledger: ILedger
+    operations: Operations = field(factory=lambda: Operations(0, is_shared=True))
+    clock_skew_ms: int = 0
+
+    @property
+    def ledger_id(self) -> str:
+        return self._ledger.ledger_id
+
+    async def transact(self, work: Callable[[ITransaction], Awaitable[Any]]) -> Any:
+        return await self._ledger.transact(work)
+
+    async def query(self, statement: str, **parameters: object) -> list[Row]:
+        return await self._ledger.query(statement, **parameters)
+
+    def now_ms(self) -> int:
+        return self._ledger.now_ms()
+
+    async def measure_time(self) -> None:
+        """It is the same clock."""
+
+    async def close(self) -> None:
+        """The ledger is not ours to close."""
 
 
 @define(eq=False)
@@ -190,6 +227,18 @@ class Kit:
         """Read the ledger behind the roles' backs."""
         return [tuple(row) for row in await self.ledger.query(statement, **parameters)]
 
+    async def restarted(self) -> int:
+        """
+        Be another process than the one that did all this, and tidy up after it.
+
+        Returns how many pending blobs it had left behind.
+        """
+        if not self.ledger.operations.is_shared:
+            return await self.blobs.recover()
+        await self.execute("UPDATE owners SET lease_until_ms = 0")
+        await Lease(self.ledger, None, self.clock.seconds).renew()
+        return await self.blobs.reap(100, 0)
+
     async def findings(self) -> Sequence[str]:
         """What `fsck` says."""
         return [
@@ -218,6 +267,10 @@ class LedgerCase:
         self.addCleanup(lambda: start(self.kit.ledger.close()))
         self.addCleanup(lambda: start(self.look_for_findings()))
         self.bucket = await self.kit.buckets.adopt("photos")
+
+    async def another(self) -> ILedger:
+        """The same ledger as another instance sees it."""
+        return SharedLedger(self.kit.ledger)
 
     async def look_for_findings(self) -> None:
         if self.clean_at_the_end:

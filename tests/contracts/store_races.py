@@ -79,7 +79,7 @@ class RacesContract(LedgerCase):
         """
         for number in range(30):
             await self.kit.reserve(self.bucket, f"{number}")
-        await self.kit.blobs.recover()
+        await self.kit.restarted()
         claims = await outcomes([start(self.kit.blobs.claim_doomed(4)) for _ in range(20)])
         claimed = [blob.id for claim in claims for blob in claim]
         self.assertEqual((len(claimed), len(set(claimed))), (30, 30))

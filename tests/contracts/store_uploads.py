@@ -305,7 +305,7 @@ class AbortContract(LedgerCase):
         """
         unconfirmed = await self.kit.uploads.create(self.bucket, "k", ["a"], METADATA)
         confirmed = await self.kit.upload(self.bucket, "l")
-        self.assertEqual(await self.kit.blobs.recover(), 1)
+        self.assertEqual(await self.kit.restarted(), 1)
         with self.assertRaises(NoSuchUpload):
             await self.kit.uploads.find(self.bucket, "k", unconfirmed.id)
         await self.kit.uploads.find(self.bucket, "l", confirmed.id)
@@ -408,7 +408,7 @@ class CompleteContract(LedgerCase):
             await self.kit.blobs.rested(blob)
 
     async def recovered(self):
-        await self.kit.blobs.recover()
+        await self.kit.restarted()
         return await self.kit.blobs.claim_doomed(10)
 
     async def test_forgotten(self) -> None:

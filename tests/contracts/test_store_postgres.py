@@ -4,9 +4,17 @@ from __future__ import annotations
 
 from twisted.trial.unittest import TestCase
 
+from s3orchestrator.concurrency import start
 from s3orchestrator.store.operations import ILedger
 from tests.contracts.store_blobs import LifeContract, NamesContract, RoomContract, UsageContract
 from tests.contracts.store_kit import LedgerCase
+from tests.contracts.store_owners import (
+    HandingBackContract,
+    LeaseContract,
+    ReapContract,
+    SuspectContract,
+    TakingOverContract,
+)
 from tests.contracts.store_postgres import ledger
 from tests.contracts.store_races import RacesContract
 from tests.contracts.store_uploads import (
@@ -26,18 +34,23 @@ from tests.servers import postgres
 
 
 class Bytewise(LedgerCase, TestCase):
-    """In a database of locale C."""
+    """In a database of its own that sorts text by bytes; another instance has connections of its own."""
 
     locale = "c"
 
     async def opened(self) -> ILedger:
-        name = postgres().database(self.locale)
-        self.addCleanup(postgres().drop, name)
-        return await ledger(self.clock, database=name).open()
+        self.database = postgres().database(self.locale)
+        self.addCleanup(postgres().drop, self.database)
+        return await ledger(self.clock, database=self.database).open()
+
+    async def another(self) -> ILedger:
+        another = await ledger(self.clock, database=self.database).open()
+        self.addCleanup(lambda: start(another.close()))
+        return another
 
 
 class Icu(Bytewise):
-    """In a database that sorts as people do."""
+    """Where text sorts as people do."""
 
     locale = "icu"
 
@@ -152,3 +165,23 @@ class BytewiseRaces(Bytewise, RacesContract):
 
 class IcuRaces(Icu, RacesContract):
     """Races as people sort."""
+
+
+class BytewiseLease(Bytewise, LeaseContract):
+    """Leases bytewise."""
+
+
+class BytewiseReap(Bytewise, ReapContract):
+    """The reaper bytewise."""
+
+
+class BytewiseTakingOver(Bytewise, TakingOverContract):
+    """Taking over bytewise."""
+
+
+class BytewiseHandingBack(Bytewise, HandingBackContract):
+    """Handing back bytewise."""
+
+
+class BytewiseSuspect(Bytewise, SuspectContract):
+    """Suspects bytewise."""

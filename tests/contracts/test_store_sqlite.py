@@ -8,6 +8,13 @@ from s3orchestrator.store.operations import ILedger
 from s3orchestrator.store.sqlite import IN_MEMORY, SqliteDatabase
 from tests.contracts.store_blobs import LifeContract, NamesContract, RoomContract, UsageContract
 from tests.contracts.store_kit import LedgerCase, TimedReactor
+from tests.contracts.store_owners import (
+    HandingBackContract,
+    LeaseContract,
+    ReapContract,
+    SuspectContract,
+    TakingOverContract,
+)
 from tests.contracts.store_races import RacesContract
 from tests.contracts.store_uploads import (
     AbortContract,
@@ -150,3 +157,43 @@ class InlineRaces(Inline, RacesContract, TestCase):
 
 class ThreadedRaces(Threaded, RacesContract, TestCase):
     """Races with the thread."""
+
+
+class InlineLease(Inline, LeaseContract, TestCase):
+    """Leases inline."""
+
+
+class ThreadedLease(Threaded, LeaseContract, TestCase):
+    """Leases with the thread."""
+
+
+class InlineReap(Inline, ReapContract, TestCase):
+    """The reaper inline."""
+
+
+class ThreadedReap(Threaded, ReapContract, TestCase):
+    """The reaper with the thread."""
+
+
+class InlineTakingOver(Inline, TakingOverContract, TestCase):
+    """Taking over inline."""
+
+
+class ThreadedTakingOver(Threaded, TakingOverContract, TestCase):
+    """Taking over with the thread."""
+
+
+class InlineHandingBack(Inline, HandingBackContract, TestCase):
+    """Handing back inline."""
+
+
+class ThreadedHandingBack(Threaded, HandingBackContract, TestCase):
+    """Handing back with the thread."""
+
+
+class InlineSuspect(Inline, SuspectContract, TestCase):
+    """Suspects inline."""
+
+
+class ThreadedSuspect(Threaded, SuspectContract, TestCase):
+    """Suspects with the thread."""
