@@ -13,6 +13,7 @@ from twisted.trial.unittest import TestCase
 from s3orchestrator.backends.directory import DirectoryBackend
 from s3orchestrator.backends.guard import Guard
 from s3orchestrator.backends.guarded import GuardedBackend
+from s3orchestrator.backends.leased import LeasedBackend
 from s3orchestrator.backends.memory import MemoryBackend
 from s3orchestrator.backends.metering import Meter
 from s3orchestrator.counters.local import LocalCounters
@@ -51,6 +52,15 @@ class OpaqueMemoryContract(BackendContract, TestCase):
         from twisted.internet import reactor
 
         return MemoryBackend("memory", reactor, traits=Traits(md5_etags=False))
+
+
+class LeasedContract(BackendContract, TestCase):
+    """One that is changed only while a lease runs, which it does."""
+
+    async def make_backend(self) -> IBackend:
+        from twisted.internet import reactor
+
+        return LeasedBackend(MemoryBackend("memory", reactor), lambda: True, reactor)
 
 
 class DirectoryContract(BackendContract, TestCase):
