@@ -88,6 +88,11 @@ class Cleaner:
         if too_many:
             self.insist(partial(self._blobs.retry_later_many, too_many))
 
+    def let_go(self) -> None:
+        """Drop what waits to be deleted: our lease has lapsed, and others may be at it already."""
+        for queue in self._queues.values():
+            queue.waiting.clear()
+
     def room(self) -> int:
         """How many more may be given to `clean`, on backends that are not `busy`."""
         return max(MAX_WAITING - sum(len(queue.waiting) for queue in self._queues.values()), 0)

@@ -8,7 +8,7 @@ from attrs import Factory, define, field
 from twisted.internet.interfaces import IReactorTime
 
 from s3orchestrator.concurrency import concurrently
-from s3orchestrator.domain.records import Blob
+from s3orchestrator.domain.records import Blob, BlobState
 from s3orchestrator.errors import BackendError
 from s3orchestrator.interfaces import IBackend, IBlobs
 from s3orchestrator.objects.backends import Backends
@@ -49,12 +49,12 @@ class Prober:
         await concurrently(AT_ONCE, self._probe, due)
 
     async def _probe(self, backend: IBackend) -> None:
-        tried = self._tried.get(backend.name)
+        tried = await self._still_ours(self._tried.get(backend.name, ()))
         scratch = tried or await self._blobs.reserve_scratch(backend.name)
         # From now on what is on the backend under these names may be of this attempt, whatever becomes of it.
         self._tried[backend.name] = scratch
         try:
-            for blob in tried or ():
+            for blob in tried:
                 await backend.delete(blob.name)
             traits = await backend.probe([blob.name for blob in scratch])
         except BackendError as error:
@@ -66,6 +66,14 @@ class Prober:
         # A name was written several times: where versions are kept, deleting it is not the end of it.
         for blob in scratch:
             self._cleaner.abandon(blob, unclear=True)
+
+    async def _still_ours(self, tried: Sequence[Blob]) -> Sequence[Blob]:
+        """The names may be used again, unless others have taken them for left behind meanwhile."""
+        for blob in tried:
+            held = await self._blobs.by_name(blob.backend, blob.name)
+            if held is None or held.id != blob.id or held.state is not BlobState.PENDING:
+                return ()
+        return tried
 
     def _wait_longer(self, name: str) -> None:
         delay = self._delays.get(name, FIRST_DELAY)

@@ -41,6 +41,20 @@ class CleaningTests(SynchronousTestCase):
         self.h.advance(QUIET_PERIOD + 1)
         self.assertEqual(self.taken(), 0)
 
+    def test_lease_lapsed(self) -> None:
+        """What waits is left to others; nothing more of it is sent."""
+        for number in range(40):
+            self.h.put(f"{number}", b"data")
+        self.h.backend("a").faults.always(Fault.STALLED, "delete")
+        for number in range(40):
+            self.h.delete(f"{number}")
+        self.h.core.cleaner.let_go()
+        self.assertEqual(self.h.core.cleaner.room(), cleaning.MAX_WAITING)
+        self.h.backend("a").faults.clear()
+        self.h.restart()
+        self.h.advance(60)
+        self.assertEqual(self.h.stored(), {"a": {}})
+
     def test_lost_answers(self) -> None:
         """A delete whose answer was lost is repeated, with more patience each time."""
         self.h.put("k", b"data")

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from twisted.trial.unittest import SynchronousTestCase
 
+from s3orchestrator.domain.records import Blob
 from s3orchestrator.errors import BackendRefused, BackendUnavailable
 from s3orchestrator.interfaces import Traits
 from s3orchestrator.services.prober import Prober
@@ -74,6 +75,22 @@ class ProberTests(SynchronousTestCase):
         self.w.advance(QUIET_PERIOD + 1)
         self.assertEqual(len(self.w.run(self.w.core.ledger.blobs.names("a"))), 2)
         self.assertEqual([finding.subject for finding in self.w.findings()], ["a: something"])
+
+    def test_names_taken_over(self) -> None:
+        """Names that another instance has taken for left behind are not written to any more."""
+        self.a.failure = BackendUnavailable("away")
+        self.probe()
+        before = {row.name for row in self.scratch()}
+        for row in self.scratch():
+            self.w.run(self.w.core.ledger.blobs.abandon(row, unclear=True))
+        self.a.failure = None
+        self.w.clock.advance(60)
+        self.probe()
+        self.assertEqual(self.a.probed, 2)
+        self.assertEqual(len({row.name for row in self.scratch()} - before), 2)
+
+    def scratch(self) -> list[Blob]:
+        return [row for row in self.w.run(self.w.core.ledger.blobs.names("a")) if row.bucket_id is None]
 
     def test_refuses(self) -> None:
         """A backend that refuses to be tried out is no reason not to start."""

@@ -1,0 +1,41 @@
+"""Writes whose process is gone: what it had begun to store is doomed."""
+
+from __future__ import annotations
+
+from attrs import define
+
+from s3orchestrator.interfaces import IBlobs, ILease
+from s3orchestrator.telemetry.logging import make_logger
+
+BATCH = 100
+MAX_BATCHES = 100  # per run; what is left comes with the next
+
+
+@define(eq=False)
+class PendingReaper:
+    """
+    Dooms pending blobs that nobody will finish, once they are `min_age` seconds old.
+
+    Nobody's are those that were handed back, and those whose owner's lease has lapsed. Leases of
+    others are judged by the clock: one that is far off judges none.
+    """
+
+    log = make_logger()
+    _blobs: IBlobs
+    _lease: ILease
+    _min_age: float
+
+    async def run_once(self) -> None:
+        """Doom what is due; cleaning up takes it from there."""
+        if not self._lease.clock_is_trusted:
+            self.log.warn(
+                "abandoned writes are left alone: the database's clock is {skew_ms} ms ahead of ours",
+                skew_ms=self._lease.clock_skew_ms,
+            )
+            return
+        for _ in range(MAX_BATCHES):
+            doomed = await self._blobs.reap(BATCH, int(self._min_age * 1000))
+            if doomed:
+                self.log.info("{doomed} abandoned writes are being removed", doomed=doomed)
+            if doomed < BATCH:
+                return

@@ -1,0 +1,56 @@
+"""The reaper's part in what is left behind; the ledger's part is its contract's."""
+
+from __future__ import annotations
+
+from twisted.trial.unittest import SynchronousTestCase
+
+from s3orchestrator.concurrency import start
+from s3orchestrator.domain.records import BlobState
+from s3orchestrator.services.pending import BATCH, PendingReaper
+from s3orchestrator.store.owners import Lease
+from tests.unit.objects.world import World
+
+
+class Left:
+    """A world in which somebody has left `count` pending blobs behind, handed back."""
+
+    def __init__(self, count: int) -> None:
+        self.w = World()
+        database, self.blobs = self.w.core.ledger.database, self.w.core.ledger.blobs
+        lease = Lease(database, None, self.w.clock.seconds)
+        for number in range(count):
+            self.w.run(self.blobs.reserve(self.w.bucket, f"{number}", 1, ["a"]))
+        self.w.run(lease.give_back())
+        self.w.run(lease.renew())
+        self.reaper = PendingReaper(self.blobs, lease, 3600.0)
+
+    def states(self) -> set[BlobState]:
+        return {blob.state for blob in self.w.run(self.blobs.names("a"))}
+
+    def reap(self) -> None:
+        start(self.reaper.run_once())
+
+
+class PendingReaperTests(SynchronousTestCase):
+    def test_all(self) -> None:
+        """
+        Everything that is old enough is doomed in one run, however much it is, and then removed.
+        """
+        left = Left(2 * BATCH + 1)
+        left.reap()
+        self.assertEqual(left.states(), {BlobState.PENDING})
+        left.w.clock.advance(3600)
+        left.reap()
+        self.assertEqual(left.states(), {BlobState.DOOMED})
+        left.w.quiesce()
+        self.assertEqual(left.w.problems(), [])
+
+    def test_clock(self) -> None:
+        """
+        With a clock that is far off nothing is done.
+        """
+        left = Left(1)
+        left.w.clock.advance(3600)
+        left.w.core.ledger.database.clock_skew_ms = 31_000
+        left.reap()
+        self.assertEqual(left.states(), {BlobState.PENDING})
