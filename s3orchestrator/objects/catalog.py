@@ -1,40 +1,85 @@
 """
 The buckets being served: those of the configuration file, and those users have created.
 
-A bucket taken out of the file stops being served; its row and its objects stay. One
-process owns the ledger, so what is in memory here is what there is.
+A bucket taken out of the file stops being served; its row and its objects stay. Who may do
+what is decided by what is in memory here. Other instances make and remove buckets too: we hear
+of it and read them all again, now and then also without having heard. Meanwhile the ledger
+decides: nothing is written to a bucket that another instance has removed.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
-from attrs import Factory, define
+from attrs import Factory, define, field
 
 from s3orchestrator.concurrency import shield
 from s3orchestrator.domain.records import Bucket
-from s3orchestrator.errors import BucketExists, NoSuchBucket
+from s3orchestrator.errors import BucketExists, NoSuchBucket, StoreUnavailable
 from s3orchestrator.interfaces import IBuckets
 from s3orchestrator.objects.cleaning import Cleaner
+from s3orchestrator.telemetry.logging import make_logger
+
+# What instances tell each other: that buckets have changed, or that we may have missed something.
+NOTICES = ("buckets", "")
 
 
 @define(eq=False)
 class Catalog:
     """Finds, makes and removes buckets."""
 
+    log = make_logger()
     _buckets: IBuckets
     _cleaner: Cleaner
     _served: dict[str, Bucket] = Factory(dict)
     _of_file: frozenset[str] = frozenset()
+    _changes: int = field(default=0, init=False)
+    _is_reading: bool = field(default=False, init=False)
+    _is_stale: bool = field(default=False, init=False)
 
     async def load(self, from_file: Iterable[str]) -> None:
         """Read the ledger's buckets and make those of the file; called before anybody is served."""
         self._of_file = frozenset(from_file)
-        served = {name: await self._buckets.adopt(name) for name in sorted(self._of_file)}
-        for bucket in await self._buckets.all():
-            if bucket.owner is not None:
-                served.setdefault(bucket.name, bucket)
-        self._served = served
+        for name in sorted(self._of_file):
+            await self._buckets.adopt(name)
+        await self.reload()
+
+    async def reload(self) -> None:
+        """
+        Read the ledger's buckets again.
+
+        :raises StoreUnavailable: what is being served stays as it is.
+        """
+        while True:
+            changes = self._changes
+            served = {
+                bucket.name: bucket
+                for bucket in await self._buckets.all()
+                if bucket.owner is not None or bucket.name in self._of_file
+            }
+            if changes == self._changes:  # else what was read may be older than what we did
+                self._served = served
+                return
+
+    def heard(self, notice: str) -> None:
+        """Read the buckets again if that is what another instance tells us to."""
+        if notice not in NOTICES:
+            return
+        self._is_stale = True
+        if not self._is_reading:
+            self._is_reading = True
+            self._cleaner.background(self._catch_up())
+
+    async def _catch_up(self) -> None:
+        """However many notices come while the ledger is read, it is read only once more."""
+        try:
+            while self._is_stale:
+                self._is_stale = False
+                await self.reload()
+        except StoreUnavailable as error:
+            self.log.warn("the buckets are read again later: {error}", error=str(error))
+        finally:
+            self._is_reading = False
 
     def find(self, name: str) -> Bucket | None:
         """Return the bucket of that name, None if none is being served."""
@@ -57,9 +102,6 @@ class Catalog:
 
     async def create(self, name: str, owner: str) -> Bucket:
         """:raises BucketExists: the name is taken, by whomever."""
-        existing = self._served.get(name)
-        if existing is not None:
-            raise BucketExists(name, owned=existing.owner == owner)
         return await shield(self._create(name, owner))
 
     async def _create(self, name: str, owner: str) -> Bucket:
@@ -68,14 +110,22 @@ class Catalog:
         except BucketExists:
             await self._serve_unheard_of(name)
             raise
-        self._served[name] = bucket
+        self._serve(bucket)
         return bucket
 
     async def _serve_unheard_of(self, name: str) -> None:
-        """Serve a bucket that users made; an earlier create of it may have got no answer."""
+        """
+        Serve a bucket that users made.
+
+        Another instance may have just done so, or an earlier create of ours got no answer.
+        """
         for bucket in await self._buckets.all():
-            if bucket.name == name and bucket.owner is not None:
-                self._served.setdefault(name, bucket)
+            if bucket.name == name and bucket.owner is not None and self._served.get(name) != bucket:
+                self._serve(bucket)
+
+    def _serve(self, bucket: Bucket) -> None:
+        self._changes += 1
+        self._served[bucket.name] = bucket
 
     async def delete(self, bucket: Bucket) -> None:
         """
@@ -95,5 +145,6 @@ class Catalog:
         self._cleaner.clean(doomed)
 
     def _stop_serving(self, bucket: Bucket) -> None:
+        self._changes += 1
         if self._served.get(bucket.name) == bucket:
             del self._served[bucket.name]

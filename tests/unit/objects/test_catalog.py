@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
+from attrs import define
 from twisted.internet.defer import Deferred
 from twisted.trial.unittest import SynchronousTestCase
 
 from s3orchestrator.concurrency import start
+from s3orchestrator.domain.records import Blob, Bucket
 from s3orchestrator.errors import (
     BucketExists,
     BucketNotEmpty,
@@ -15,6 +18,8 @@ from s3orchestrator.errors import (
     StoreUnavailable,
     TransactionUnclear,
 )
+from s3orchestrator.interfaces import IBuckets
+from s3orchestrator.objects.catalog import Catalog
 from s3orchestrator.protocol.metadata import ObjectMetadata
 from tests.unit.objects.world import SMALL, World
 
@@ -123,3 +128,121 @@ class CatalogTests(SynchronousTestCase):
         self.w.expect(StoreUnavailable, self.catalog.delete(bucket))
         self.w.expect(NoSuchBucket, self.catalog.delete(bucket))
         self.assertEqual(self.names(), ["photos"])
+
+
+class InstancesTests(SynchronousTestCase):
+    """Two instances that serve the buckets of one ledger; notices are passed on by hand."""
+
+    def setUp(self) -> None:
+        self.w = World()
+        self.one = self.w.core.objects.catalog
+        self.two = Catalog(self.w.core.ledger.buckets, self.w.core.cleaner)
+        self.w.run(self.two.load(["photos"]))
+
+    def names(self, catalog: Catalog) -> list[str]:
+        return [bucket.name for bucket in catalog.all()]
+
+    def test_heard_of(self) -> None:
+        """What another instance makes or removes is served, or not served any more, once it is heard of."""
+        bucket = self.w.run(self.one.create("docs", "alice"))
+        self.assertIsNone(self.two.find("docs"))
+        self.two.heard("buckets")
+        self.assertEqual(self.two.get("docs"), bucket)
+        self.w.run(self.two.delete(bucket))
+        self.one.heard("")  # something may have been missed
+        self.assertEqual(self.names(self.one), ["photos"])
+
+    def test_other_notices(self) -> None:
+        """Of anything else nothing is read."""
+        self.w.run(self.one.create("docs", "alice"))
+        self.two.heard("credentials")
+        self.assertEqual(self.names(self.two), ["photos"])
+
+    def test_made_elsewhere(self) -> None:
+        """Making what another instance has just made is answered as if it were ours, and it is served."""
+        self.w.run(self.one.create("docs", "alice"))
+        for owner, owned in (("bob", False), ("alice", True)):
+            error = self.w.expect(BucketExists, self.two.create("docs", owner))
+            assert isinstance(error, BucketExists)
+            self.assertEqual(error.owned, owned)
+        self.assertEqual(self.names(self.two), ["docs", "photos"])
+
+    def test_removed_elsewhere(self) -> None:
+        """Nothing is written to a bucket that has gone elsewhere, and it can be made anew at once."""
+        bucket = self.w.run(self.one.create("docs", "alice"))
+        self.two.heard("buckets")
+        self.w.run(self.one.delete(bucket))
+        self.w.expect(NoSuchBucket, self.w.putting("k", SMALL, self.two.get("docs")))
+        again = self.w.run(self.two.create("docs", "bob"))
+        self.assertEqual(self.two.get("docs"), again)
+        self.one.heard("buckets")
+        self.assertEqual(self.one.get("docs"), again)
+
+    def test_change_of_our_own_meanwhile(self) -> None:
+        """A list that was read before our own change does not undo it; nor is it read once per notice."""
+        buckets = SlowBuckets(self.w.core.ledger.buckets)
+        catalog = Catalog(buckets, self.w.core.cleaner)
+        buckets.answer_all()
+        self.w.run(catalog.load(["photos"]))
+        buckets.hold()
+        for _ in range(5):
+            catalog.heard("buckets")
+        self.w.run(catalog.create("docs", "alice"))
+        buckets.answer_all()
+        self.assertEqual(self.names(catalog), ["docs", "photos"])
+        self.assertLessEqual(buckets.asked, 4)
+
+    def test_ledger_away(self) -> None:
+        """What is served stays as it is while nothing can be read."""
+        buckets = SlowBuckets(self.w.core.ledger.buckets)
+        catalog = Catalog(buckets, self.w.core.cleaner)
+        buckets.answer_all()
+        self.w.run(catalog.load(["photos"]))
+        buckets.is_away = True
+        catalog.heard("")
+        self.assertEqual(self.names(catalog), ["photos"])
+        buckets.is_away = False
+        self.w.run(self.one.create("docs", "alice"))
+        catalog.heard("")
+        self.assertEqual(self.names(catalog), ["docs", "photos"])
+
+
+@define(eq=False)
+class SlowBuckets:
+    """The buckets of a ledger, whose list was read a while ago when it arrives."""
+
+    _buckets: IBuckets
+    is_away: bool = False
+    asked: int = 0
+    _held: Deferred[None] | None = None
+
+    def hold(self) -> None:
+        """Let nothing arrive."""
+        self._held = Deferred()
+
+    def answer_all(self) -> None:
+        """Let everything arrive."""
+        held, self._held = self._held, None
+        if held is not None:
+            held.callback(None)
+
+    async def all(self) -> Sequence[Bucket]:
+        if self.is_away:
+            raise StoreUnavailable("it is away")
+        self.asked += 1
+        answer: Sequence[Bucket] = await self._buckets.all()
+        if self._held is not None:
+            await self._held
+        return answer
+
+    async def adopt(self, name: str) -> Bucket:
+        adopted: Bucket = await self._buckets.adopt(name)
+        return adopted
+
+    async def create(self, name: str, owner: str) -> Bucket:
+        created: Bucket = await self._buckets.create(name, owner)
+        return created
+
+    async def delete(self, bucket: Bucket) -> Sequence[Blob]:
+        doomed: Sequence[Blob] = await self._buckets.delete(bucket)
+        return doomed
