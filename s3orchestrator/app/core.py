@@ -29,6 +29,7 @@ from s3orchestrator.objects.cleaning import Cleaner
 from s3orchestrator.objects.copying import ObjectCopier
 from s3orchestrator.objects.degraded import DegradedReads, DegradedSettings
 from s3orchestrator.objects.deleting import ObjectDeleter
+from s3orchestrator.objects.doubting import Doubts
 from s3orchestrator.objects.engine import Objects
 from s3orchestrator.objects.listing import ObjectLister
 from s3orchestrator.objects.locations import Forget, Locations
@@ -207,7 +208,7 @@ def _objects(
 ) -> Objects:
     ledger_id, keep = ledger.database.ledger_id, config.write_path.replay_limit
     committer = Committer(ledger.versions, ledger.blobs, cleaner, forget)
-    reader = ObjectReader(ledger.versions, backends, degraded)
+    reader = ObjectReader(ledger.versions, backends, Doubts(ledger.blobs, cleaner), degraded)
     writer = ObjectWriter(backends, ledger.blobs, committer, cleaner, ledger_id, keep)
     return Objects(
         Catalog(ledger.buckets, cleaner),

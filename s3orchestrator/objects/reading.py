@@ -26,6 +26,7 @@ from s3orchestrator.errors import (
 from s3orchestrator.interfaces import Fetched, IVersions
 from s3orchestrator.objects.backends import Backends
 from s3orchestrator.objects.degraded import DegradedReads
+from s3orchestrator.objects.doubting import Doubts
 from s3orchestrator.objects.resuming import ResumedBody
 from s3orchestrator.protocol.ranges import ByteRange
 from s3orchestrator.telemetry.logging import make_logger
@@ -53,6 +54,7 @@ class ObjectReader:
     log = make_logger()
     _versions: IVersions
     _backends: Backends
+    _doubts: Doubts
     _degraded: DegradedReads | None = None
 
     async def find(
@@ -119,12 +121,14 @@ class ObjectReader:
                 fetched = await self._fetch(blob, wanted)
             except (NoSuchBlob, BlobChanged) as error:
                 self.log.warn("a copy is missing or changed: {error}", error=str(error))
+                self._doubts.missed(blob)
             except UsageLimitExceeded as error:
                 used_up = error  # somebody else has just used what was left
             except BackendError as error:
                 self._backends.failed(blob.backend)
                 unanswered = error
             else:
+                self._doubts.seen(blob)
                 return ResumedBody(fetched.body, wanted, version.blobs, blob, self._refetch)
         if unanswered is not None:
             raise BackendUnavailable(str(unanswered)) from unanswered
@@ -152,5 +156,7 @@ class ObjectReader:
             try:
                 return blob, (await self._fetch(blob, wanted)).body
             except BackendError as error:
+                if isinstance(error, (NoSuchBlob, BlobChanged)):
+                    self._doubts.missed(blob)
                 last = error
         raise BackendUnavailable("no other copy can be read") from last

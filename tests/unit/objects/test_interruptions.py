@@ -39,8 +39,8 @@ class Interrupted(SynchronousTestCase):
     def check(self, world: World, operation: Operation, state: Any, *, done: bool, where: str) -> None:
         """Compare everything, try again, and compare again; then let what is unfinished go stale."""
         world.quiesce()
+        found = world.contents()  # which also shows that a copy is good after all
         self.assertEqual(world.problems(), [], where)
-        found = world.contents()
         wholes = [operation.after] if done else [operation.before, operation.after]
         self.assertIn(found, wholes, where)
         try:

@@ -6,9 +6,10 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from s3orchestrator.backends.faults import Fault
 from s3orchestrator.bodies.sources import collect
-from s3orchestrator.errors import BackendUnavailable, NoSuchKey, NoSuchVersion
+from s3orchestrator.errors import BackendUnavailable, NoSuchKey, NoSuchVersion, StoreUnavailable
 from s3orchestrator.protocol.ranges import ByteRange
 from s3orchestrator.testing.harness import Harness
+from tests.unit.objects.world import World
 
 DATA = bytes(range(256)) * 8
 
@@ -100,6 +101,61 @@ class ReadingTests(SynchronousTestCase):
             return await collect(opened.body, len(DATA))
 
         self.assertEqual(self.h.run(work()), b"new")
+
+    def is_suspect(self) -> bool:
+        (blob,) = self.h.run(self.h.core.objects.reading.find(self.h.bucket, "k")).blobs
+        return blob.suspect
+
+    def test_suspect(self) -> None:
+        """A copy that is missed or found wrong is suspect until it is read again; it is kept all the same."""
+        held = self.h.backend("a").objects.pop("photos/k")
+        self.h.expect(BackendUnavailable, self._open())
+        self.assertTrue(self.is_suspect())
+        self.h.backend("a").objects["photos/k"] = held
+        self.assertEqual(self.read(), DATA)
+        self.assertFalse(self.is_suspect())
+        self.h.backend("a").faults.next("get", Fault.WRONG_SIZE)
+        self.h.expect(BackendUnavailable, self._open())
+        self.assertTrue(self.is_suspect())
+
+    def test_not_suspect(self) -> None:
+        """A backend that does not answer says nothing of its copies."""
+        self.h.backend("a").down()
+        self.h.expect(BackendUnavailable, self._open())
+        self.assertFalse(self.is_suspect())
+
+    def test_suspect_in_the_middle(self) -> None:
+        """The copy went away while it was being read."""
+        self.h.backend("a").faults.next("get", Fault.TRUNCATED)
+        opened = self.h.run(self.h.core.objects.reading.open(self.h.bucket, "k", lambda version: None))
+        held = self.h.backend("a").objects.pop("photos/k")
+        self.h.expect(BackendUnavailable, collect(opened.body, len(DATA)))
+        self.assertTrue(self.is_suspect())
+        self.h.backend("a").objects["photos/k"] = held
+
+    def test_replaced_meanwhile(self) -> None:
+        """Nothing is suspect because a reader came too late."""
+        self.test_replaced_between_lookup_and_reading()
+        self.assertFalse(self.is_suspect())
+        self.assertEqual(self.h.findings(), [])
+
+    def test_suspect_while_the_ledger_is_away(self) -> None:
+        """However often it is missed meanwhile, the ledger is told once it is back, once."""
+        world = World()
+        world.run(world.putting("k", DATA))
+        held = world.backend("a").objects.pop("photos/k")
+        before = world.points.transactions
+        world.points.transacting = lambda number: StoreUnavailable
+        for _ in range(3):
+            world.expect(
+                BackendUnavailable, world.core.objects.reading.open(world.bucket, "k", lambda version: None)
+            )
+        self.assertEqual(world.points.transactions, before + 1)
+        world.points.transacting = None
+        world.advance(60)
+        (blob,) = world.run(world.core.objects.reading.find(world.bucket, "k")).blobs
+        self.assertTrue(blob.suspect)
+        world.backend("a").objects["photos/k"] = held
 
     async def _open(self) -> None:
         await self.h.core.objects.reading.open(self.h.bucket, "k", lambda version: None)
