@@ -9,6 +9,8 @@ from attrs import define, field
 
 from s3orchestrator.app.core import Core
 from s3orchestrator.services.cleanup import Cleanup
+from s3orchestrator.services.leasing import LeaseKeeper
+from s3orchestrator.services.pending import PendingReaper
 from s3orchestrator.services.periodic import Periodic, Report
 from s3orchestrator.services.prober import Prober
 from s3orchestrator.services.rests import Rests
@@ -81,19 +83,25 @@ class Services:
         rests = Rests(ledger.blobs, core.backends, core.cleaner, core.ledger_id)
         stale = StaleUploads(ledger.database, ledger.uploads, core.cleaner, config.multipart.stale_after)
         watchdog = Watchdog(lambda: core.guards.breakers, core.reactor)
+        pending = config.write_path.pending_pattern
+        reaper = PendingReaper(ledger.blobs, core.lease, pending.min_age)
         own = [
+            self._own("lease", core.lease.interval, LeaseKeeper(core.lease, ledger.blobs).run_once),
             self._own("usage-flush", core.usage_flush.tick, core.usage_flush.run_if_due),
             self._own("watchdog", MINUTE, watchdog.run_once),
             self._own("hand-over", often, self._hand_over),
             self._own("probe", often, self.prober.run_once),
             self._own("locations", min(MINUTE, config.circuit_breaker.cache_ttl), core.locations.evict),
         ]
+        if ledger.database.operations.is_shared:
+            own.append(self._own("buckets", MINUTE, core.objects.catalog.reload))
         if config.mode == "api":
             return Background.of(own)
         return Background.of(
             [
                 *own,
                 self._shared("cleanup", often, Cleanup(ledger.blobs, core.cleaner).run_once),
+                self._shared("pending", pending.reaper_interval, reaper.run_once),
                 self._shared("rests", often, rests.run_once),
                 self._shared("stale-uploads", min(HOUR, config.multipart.stale_after), stale.run_once),
             ]
@@ -107,6 +115,11 @@ class Services:
         return Periodic(name, interval, work, self._core.reactor, chance=self._random.random)
 
     def _shared(self, name: str, interval: float, work: Work) -> Periodic:
-        """A service that one instance at a time runs for all."""
-        locks = self._core.ledger.locks
-        return Periodic(name, interval, work, self._core.reactor, locks=locks, chance=self._random.random)
+        """A service that one instance at a time runs for all; all of these go by time."""
+        locks, lease = self._core.ledger.locks, self._core.lease
+
+        async def timely() -> None:
+            if lease.clock_is_trusted:
+                await work()
+
+        return Periodic(name, interval, timely, self._core.reactor, locks=locks, chance=self._random.random)

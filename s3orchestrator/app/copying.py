@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from s3orchestrator.app.core import open_ledger
+from s3orchestrator.app.ledgers import open_ledger
 from s3orchestrator.config.sections import Config
 from s3orchestrator.store.carrying import Carried, Progress, carry
 

@@ -7,22 +7,22 @@ What a class needs is what its constructor asks for, and here it is given it.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from contextlib import suppress
 from random import Random
 from typing import Any
 
 from attrs import define, frozen
 
+from s3orchestrator.app.leasing import lease_on, under_lease
+from s3orchestrator.app.ledgers import Ledger, ledger_on
 from s3orchestrator.backends.building import backend_of
 from s3orchestrator.backends.guards import Guards
-from s3orchestrator.config.features import CircuitBreakerConfig
 from s3orchestrator.config.live import Live
 from s3orchestrator.config.sections import Config
 from s3orchestrator.counters.local import LocalCounters
 from s3orchestrator.domain.fleet import Fleet, Member
 from s3orchestrator.domain.records import Usage
 from s3orchestrator.errors import StoreUnavailable
-from s3orchestrator.interfaces import IBackend, ICounters, ILocks
+from s3orchestrator.interfaces import IBackend, ICounters, Traits
 from s3orchestrator.objects.backends import Backends
 from s3orchestrator.objects.catalog import Catalog
 from s3orchestrator.objects.cleaning import Cleaner
@@ -32,20 +32,15 @@ from s3orchestrator.objects.deleting import ObjectDeleter
 from s3orchestrator.objects.doubting import Doubts
 from s3orchestrator.objects.engine import Objects
 from s3orchestrator.objects.listing import ObjectLister
-from s3orchestrator.objects.locations import Forget, Locations
+from s3orchestrator.objects.locations import Locations
 from s3orchestrator.objects.multipart import MultipartUploads
 from s3orchestrator.objects.parts import PartWriter
 from s3orchestrator.objects.reading import ObjectReader
 from s3orchestrator.objects.writing import Committer, ObjectWriter
 from s3orchestrator.services.usage_flush import UsageFlush
-from s3orchestrator.store.blobs import Blobs
-from s3orchestrator.store.buckets import Buckets
-from s3orchestrator.store.guarded import GuardedLedger
 from s3orchestrator.store.operations import ILedger
-from s3orchestrator.store.sqlite import SqliteDatabase
-from s3orchestrator.store.uploads import Uploads
-from s3orchestrator.store.usage import UsageLedger
-from s3orchestrator.store.versions import Versions
+from s3orchestrator.store.owners import Lease
+from s3orchestrator.telemetry.logging import make_logger
 
 
 def _as_it_is(wrapped: Any) -> Any:
@@ -61,22 +56,10 @@ class Wrapping:
 
 
 @define(eq=False)
-class Ledger:
-    """The store's roles over one database."""
-
-    database: GuardedLedger
-    buckets: Buckets
-    blobs: Blobs
-    versions: Versions
-    uploads: Uploads
-    usage: UsageLedger
-    locks: ILocks
-
-
-@define(eq=False)
 class Core:
     """Ledger, backends and engine."""
 
+    log = make_logger()
     config: Config
     reactor: Any
     ledger: Ledger
@@ -87,6 +70,7 @@ class Core:
     counters: ICounters
     usage_flush: UsageFlush
     locations: Locations
+    lease: Lease
 
     @property
     def ledger_id(self) -> str:
@@ -100,27 +84,15 @@ class Core:
         return [known for known in usage if known.taken and known.backend not in configured]
 
     async def close(self) -> None:
-        """Let go of the backends, record what was used of them, and let go of the ledger."""
+        """Let go of the backends, tell the ledger what was used and that nothing is ours, and close it."""
         for backend in self.backends.all():
             await backend.close()
-        with suppress(StoreUnavailable):
+        try:
             await self.usage_flush.run_once()
+            await self.lease.give_back()
+        except StoreUnavailable as error:
+            self.log.warn("the ledger is not told of our end: {error}", error=str(error))
         await self.ledger.database.close()
-
-
-async def open_ledger(config: Config, reactor: Any) -> ILedger:
-    """
-    Open the ledger the configuration names. SQLite blocks for as long as migrations take.
-
-    :raises LedgerInUse: another process has it.
-    :raises StoreUnavailable: it cannot be reached, or there is no such database.
-    """
-    if config.database.engine == "postgres":
-        # Whoever has SQLite need not load libpq.
-        from s3orchestrator.store.postgres import PostgresDatabase
-
-        return await PostgresDatabase.of(config.database, reactor).open()
-    return SqliteDatabase(config.database.path, reactor).open()
 
 
 async def build_core(
@@ -131,25 +103,26 @@ async def build_core(
     wrapping: Wrapping | None = None,
 ) -> Core:
     """Build the engine on an open ledger; `stand_ins` are used for backends of their names."""
-    wrapping = wrapping or Wrapping()
-    live = Live.fixed(config)
-    counters = LocalCounters(reactor)
+    wrapping, by_name = wrapping or Wrapping(), dict[str, IBackend]()
+
+    def traits_of(name: str) -> Traits | None:
+        backend = by_name.get(name)
+        return backend.traits if backend is not None else None
+
+    live, counters = Live.fixed(config), LocalCounters(reactor)
     guards = Guards(live, counters, reactor, Random().random)
-    by_name: dict[str, IBackend] = {}
-    guarded = _guarded(config, wrapping.ledger(database), reactor)
-    ledger = _ledger(config, guarded, database.locks, by_name)
+    ledger = ledger_on(config, wrapping.ledger(database), reactor, traits_of)
+    lease = lease_on(ledger.database, config, lapsed=lambda: cleaner.let_go())
     usage = await ledger.blobs.usage()
     holding = {known.backend for known in usage if known.taken}
     for settings in config.backends:
         backend = (stand_ins or {}).get(settings.name) or backend_of(
             settings, config.server, reactor, holds_data=settings.name in holding
         )
-        by_name[settings.name] = guards.around(wrapping.backend(backend))
-    fleet = Fleet(
-        tuple(Member(settings.name, settings.max_object_size) for settings in config.backends),
-        config.routing_strategy,
-    )
-    backends = Backends(fleet, by_name, ledger.blobs, reactor, guards)
+        guarded = guards.around(wrapping.backend(backend))
+        # Outermost: that we may not send says nothing of the backend.
+        by_name[settings.name] = under_lease(guarded, lease, database, reactor)
+    backends = Backends(_fleet(config), by_name, ledger.blobs, reactor, guards)
     cleaner = Cleaner(backends, ledger.blobs, ledger.uploads, reactor, database.ledger_id)
     flush = UsageFlush(
         counters,
@@ -160,42 +133,34 @@ async def build_core(
         reactor,
     )
     locations = Locations(config.circuit_breaker.cache_ttl, reactor, Random().random)
+    ledger.database.on_back(locations.clear)
+    ledger.database.on_back(cleaner.tell_again)
     absent = {known.backend for known in usage if known.live} - set(by_name)
-    degraded = DegradedReads(
-        backends, database.ledger_id, locations, _degraded_settings(config.circuit_breaker), absent
+    degraded = DegradedReads(backends, database.ledger_id, locations, _degraded(config), absent)
+    return Core(
+        config=config,
+        reactor=reactor,
+        ledger=ledger,
+        backends=backends,
+        cleaner=cleaner,
+        objects=_objects(config, ledger, backends, cleaner, degraded, locations),
+        guards=guards,
+        counters=counters,
+        usage_flush=flush,
+        locations=locations,
+        lease=lease,
     )
-    guarded.on_back(locations.clear)
-    guarded.on_back(cleaner.tell_again)
-    objects = _objects(config, ledger, backends, cleaner, degraded, locations.forget)
-    return Core(config, reactor, ledger, backends, cleaner, objects, guards, counters, flush, locations)
 
 
-def _guarded(config: Config, database: ILedger, reactor: Any) -> GuardedLedger:
-    breaker = config.circuit_breaker
-    return GuardedLedger(database, reactor, breaker.failure_threshold, breaker.open_timeout, Random().random)
+def _fleet(config: Config) -> Fleet:
+    members = tuple(Member(settings.name, settings.max_object_size) for settings in config.backends)
+    return Fleet(members, config.routing_strategy)
 
 
-def _degraded_settings(settings: CircuitBreakerConfig) -> DegradedSettings:
+def _degraded(config: Config) -> DegradedSettings:
+    settings = config.circuit_breaker
     at_once = settings.degraded_broadcast_parallelism if settings.parallel_broadcast else 1
     return DegradedSettings(at_once, settings.allow_stale)
-
-
-def _ledger(
-    config: Config, database: GuardedLedger, locks: ILocks, by_name: Mapping[str, IBackend]
-) -> Ledger:
-    def traits_of(name: str) -> Any:
-        backend = by_name.get(name)
-        return backend.traits if backend is not None else None
-
-    return Ledger(
-        database,
-        Buckets(database),
-        Blobs(database, traits_of=traits_of, quiet_period=config.write_path.quiet_period),
-        Versions(database),
-        Uploads(database, traits_of=traits_of),
-        UsageLedger(database),
-        locks,
-    )
 
 
 def _objects(
@@ -204,17 +169,17 @@ def _objects(
     backends: Backends,
     cleaner: Cleaner,
     degraded: DegradedReads,
-    forget: Forget,
+    locations: Locations,
 ) -> Objects:
     ledger_id, keep = ledger.database.ledger_id, config.write_path.replay_limit
-    committer = Committer(ledger.versions, ledger.blobs, cleaner, forget)
+    committer = Committer(ledger.versions, ledger.blobs, cleaner, locations.forget)
     reader = ObjectReader(ledger.versions, backends, Doubts(ledger.blobs, cleaner), degraded)
     writer = ObjectWriter(backends, ledger.blobs, committer, cleaner, ledger_id, keep)
     return Objects(
         Catalog(ledger.buckets, cleaner),
         reader,
         writer,
-        ObjectDeleter(ledger.versions, cleaner, forget),
+        ObjectDeleter(ledger.versions, cleaner, locations.forget),
         ObjectCopier(backends, ledger.blobs, reader, writer, committer, cleaner, ledger_id),
         MultipartUploads(backends, ledger.uploads, committer, cleaner, ledger_id),
         PartWriter(backends, ledger.blobs, ledger.uploads, reader, cleaner, keep),

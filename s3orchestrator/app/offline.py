@@ -7,7 +7,8 @@ from typing import Any
 
 from attrs import define
 
-from s3orchestrator.app.core import Core, build_core, open_ledger
+from s3orchestrator.app.core import Core, build_core
+from s3orchestrator.app.ledgers import open_ledger
 from s3orchestrator.config.sections import Config
 from s3orchestrator.domain.records import Finding
 from s3orchestrator.interfaces import IBackend

@@ -8,7 +8,8 @@ from attrs import define, field
 from twisted.internet.defer import Deferred
 
 from s3orchestrator.app.background import Background, Services
-from s3orchestrator.app.core import Core, Wrapping, build_core, open_ledger
+from s3orchestrator.app.core import Core, Wrapping, build_core
+from s3orchestrator.app.ledgers import open_ledger
 from s3orchestrator.app.doors import Doors
 from s3orchestrator.concurrency import deadline
 from s3orchestrator.concurrency import start as begin
@@ -91,6 +92,7 @@ class Orchestrator:
             raise
 
     async def _prepare(self, core: Core, services: Services) -> None:
+        await core.lease.renew()
         limits = {settings.name: settings.quota_bytes or None for settings in self.config.backends}
         await core.ledger.blobs.set_limits(limits)
         doomed = await core.ledger.blobs.recover()
@@ -103,6 +105,7 @@ class Orchestrator:
                 bytes=known.taken,
             )
         await core.usage_flush.run_once()  # from now on limits know what this month has used
+        core.ledger.database.on_notice(core.objects.catalog.heard)
         await core.objects.catalog.load(bucket.name for bucket in self.config.buckets)
         await services.prober.run_once()
 

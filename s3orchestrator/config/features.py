@@ -111,8 +111,7 @@ class CleanupQueueConfig:
     claim_grace_period: Duration = setting(
         parse_duration("5m"),
         zero_is_default=True,
-        idle=CLEANUP,
-        doc="After this long, another instance may take over a deletion that was begun.",
+        doc="After this long without a sign of life of an instance, others may take over what it was doing.",
     )
 
 

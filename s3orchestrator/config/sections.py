@@ -11,7 +11,6 @@ from typing import Literal
 from attrs import frozen
 
 from s3orchestrator.config.features import (
-    MISSING,
     PLACEMENTS,
     BackendCircuitBreakerConfig,
     CacheConfig,
@@ -53,8 +52,6 @@ from s3orchestrator.config.settings import (
     setting,
     several,
 )
-
-REAPER = f"the reaper is {MISSING}"
 
 
 @frozen(kw_only=True)
@@ -374,13 +371,11 @@ class PendingPatternConfig:
     reaper_interval: Duration = setting(
         parse_duration("1m"),
         zero_is_default=True,
-        idle=REAPER,
         doc="Time between looks for abandoned writes.",
     )
     min_age: Duration = setting(
         parse_duration("5m"),
         zero_is_default=True,
-        idle=REAPER,
         doc="Age at which a write may count as abandoned.",
     )
 

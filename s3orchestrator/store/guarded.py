@@ -9,6 +9,7 @@ another, sent by nobody's request, finds out when it is back.
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
+from functools import partial
 from typing import TypeVar
 
 from attrs import define, field
@@ -98,27 +99,36 @@ class GuardedLedger:
         """Let `told` be called whenever the database is back: to tell it what it has missed, say."""
         self._on_back.append(told)
 
+    @property
+    def clock_skew_ms(self) -> int:
+        """See `ILedger`."""
+        return self._inner.clock_skew_ms
+
+    def on_notice(self, hear: Callable[[str], None]) -> None:
+        """See `ILedger`."""
+        self._inner.on_notice(hear)
+
     async def transact(self, work: Callable[[ITransaction], Awaitable[T]]) -> T:
         """See `IDatabase`."""
-        made = self._admit()
-        try:
-            result = await self._inner.transact(work)
-        except BaseException as error:
-            self._note(made, error)
-            raise
-        self._breaker.succeeded(made)
-        return result
+        return await self._through(partial(self._inner.transact, work))
 
     async def query(self, statement: str, **parameters: object) -> list[Row]:
         """See `IDatabase`."""
+        return await self._through(partial(self._inner.query, statement, **parameters))
+
+    async def measure_time(self) -> None:
+        """See `ILedger`."""
+        await self._through(self._inner.measure_time)
+
+    async def _through(self, ask: Callable[[], Awaitable[T]]) -> T:
         made = self._admit()
         try:
-            rows = await self._inner.query(statement, **parameters)
+            answer = await ask()
         except BaseException as error:
             self._note(made, error)
             raise
         self._breaker.succeeded(made)
-        return rows
+        return answer
 
     def now_ms(self) -> int:
         """See `IDatabase`; time goes on without a database."""

@@ -86,6 +86,9 @@ class ILedger(IDatabase):
     async def measure_time() -> None:
         """Compare this machine's clock with the database's; `now_ms` and `clock_skew_ms` follow."""
 
+    def on_notice(hear: Callable[[str], None]) -> None:
+        """Call `hear` with what any instance says; with "" after something may have been missed."""
+
 
 async def attempt(
     ledger: ILedger,
