@@ -28,10 +28,11 @@ TOTALS = """
 
 # One row per backend and bucket, and one per open upload: never one per object.
 OBJECTS = "SELECT backend, sum(objects) FROM byte_counts GROUP BY backend"
+# There are fewer open uploads than blobs: they come first (SQLite keeps to the order of a CROSS JOIN).
 UPLOADS = """
     SELECT o.backend, count(*)
-      FROM uploads u JOIN blobs o ON o.id = u.blob_id
-     WHERE u.state IN ('open', 'completing')
+      FROM uploads u CROSS JOIN blobs o
+     WHERE u.state IN ('open', 'completing') AND o.id = u.blob_id
      GROUP BY o.backend
 """
 
