@@ -9,8 +9,8 @@ from twisted.internet.defer import Deferred
 
 from s3orchestrator.app.background import Background, Services
 from s3orchestrator.app.core import Core, Wrapping, build_core
-from s3orchestrator.app.ledgers import open_ledger
 from s3orchestrator.app.doors import Doors
+from s3orchestrator.app.ledgers import open_ledger
 from s3orchestrator.concurrency import deadline
 from s3orchestrator.concurrency import start as begin
 from s3orchestrator.config.sections import Config

@@ -7,7 +7,7 @@ nothing that changes anything is sent any more shortly before, and what is under
 
 from __future__ import annotations
 
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import Callable, Coroutine, Mapping, Sequence
 from typing import Any, TypeVar
 
 from attrs import define, field
@@ -109,11 +109,17 @@ class LeasedBackend:
         )
 
     async def complete_upload(
-        self, name: str, upload_id: str, parts: Sequence[tuple[int, str]], *, exclusive: bool
+        self,
+        name: str,
+        upload_id: str,
+        parts: Sequence[tuple[int, str]],
+        *,
+        exclusive: bool,
+        late: Mapping[str, str] | None = None,
     ) -> Stored:
         """Make an object of parts, if there is time."""
         return await self._send(
-            lambda: self._backend.complete_upload(name, upload_id, parts, exclusive=exclusive)
+            lambda: self._backend.complete_upload(name, upload_id, parts, exclusive=exclusive, late=late)
         )
 
     async def abort_upload(self, name: str, upload_id: str) -> None:

@@ -123,7 +123,7 @@ class Harness:
     watchdog: Watchdog = field(init=False)
     bucket: Bucket = field(init=False)
     sweeper: Sweeper = field(init=False)
-    _ledger: LedgerInMemory = field(init=False)
+    ledger: LedgerInMemory = field(init=False)
     _by_name: dict[str, IBackend] = field(factory=dict, init=False)
 
     def __attrs_post_init__(self) -> None:
@@ -133,7 +133,7 @@ class Harness:
 
     def _start(self, image: bytes | None) -> None:
         config = load(self._configuration(), {}).config
-        database = self._ledger = self.open_ledger(self.clock, image)
+        database = self.ledger = self.open_ledger(self.clock, image)
         database.open()
         self.core = self.run(build_core(config, self.clock, database, self._by_name))
         ledger = self.core.ledger
@@ -182,7 +182,7 @@ class Harness:
     def image(self) -> Image:
         """What somebody would find if the process died now."""
         held = {name: self.backend(name).copied(self.clock) for name in self.backends}
-        return Image(self._ledger.image(), held)
+        return Image(self.ledger.image(), held)
 
     def restart(self, image: Image | None = None) -> None:
         """
@@ -194,7 +194,7 @@ class Harness:
             call.cancel()
         if image is not None:
             self._by_name.update({name: held.copied(self.clock) for name, held in image.held.items()})
-        self._start(image.ledger if image is not None else self._ledger.image())
+        self._start(image.ledger if image is not None else self.ledger.image())
 
     # --- running things
 

@@ -51,6 +51,6 @@ class PendingReaperTests(SynchronousTestCase):
         """
         left = Left(1)
         left.w.clock.advance(3600)
-        left.w.core.ledger.database.clock_skew_ms = 31_000
+        left.w.ledger.clock_skew_ms = 31_000
         left.reap()
         self.assertEqual(left.states(), {BlobState.PENDING})
