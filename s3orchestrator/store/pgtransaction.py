@@ -93,7 +93,7 @@ class PostgresTransaction:
         if not sql:
             return 0
         written = self._connection.written(sql, parameters)
-        if not sql.startswith(_CHANGES):
+        if sql.startswith(_FOR_EFFECT):
             self._ahead.append(written)
             return 0
         changed: int = (await self._ask(written)).rowcount
@@ -140,9 +140,9 @@ class PostgresTransaction:
         try:
             await self._ask(COMMIT)
         except FAILURES as error:
-            if self._connection.is_closed:
-                raise TransactionUnclear(f"COMMIT got no answer: {one_line(error)}") from error
-            raise
+            if not self._connection.is_closed and _is_refusal(error):
+                raise
+            raise TransactionUnclear(f"COMMIT got no answer: {one_line(error)}") from error
 
     async def roll_back(self) -> None:
         """Undo everything; a connection on which that fails is closed, which comes to the same."""
@@ -154,7 +154,16 @@ class PostgresTransaction:
             self._connection.close()
 
 
-_CHANGES = ("INSERT", "UPDATE", "DELETE", "CREATE", "ALTER", "DROP")
+# What changes no row, and so is run for something else.
+_FOR_EFFECT = ("SELECT", "SET", "LOCK")
+
+# The server ends connections; what it says then may come after the COMMIT that was asked for.
+_ENDINGS = (errorcodes.CLASS_CONNECTION_EXCEPTION, "57P")
+
+
+def _is_refusal(error: Exception) -> bool:
+    """Tell whether it is the server's word that nothing has happened."""
+    return isinstance(error, psycopg2.Error) and not (error.pgcode or "08").startswith(_ENDINGS)
 
 
 async def in_transaction(connection: Connection, work: Callable[[ITransaction], Awaitable[T]]) -> T:
