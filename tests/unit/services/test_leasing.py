@@ -17,7 +17,7 @@ from tests.unit.objects.world import SMALL, World
 class LeaseKeeperTests(SynchronousTestCase):
     def setUp(self) -> None:
         self.w = World()
-        self.database = self.w.core.ledger.database
+        self.database = self.w.ledger
         self.refused: list[LedgerTooNew] = []
         self.lease = Lease(self.database, 300.0, self.w.clock.seconds, too_new=self.refused.append)
         self.keeper = LeaseKeeper(self.lease, self.w.core.ledger.blobs)
