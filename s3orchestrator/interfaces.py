@@ -16,6 +16,7 @@ from attrs import Factory, evolve, field, frozen
 from twisted.web.iweb import IBodyProducer
 from zope.interface import Attribute, Interface
 
+from s3orchestrator.domain.browsing import Copy, Unwanted
 from s3orchestrator.domain.records import (
     Blob,
     Bucket,
@@ -338,6 +339,16 @@ class IDatabase(Interface):
     async def query(statement: str, **parameters: object) -> list[Row]:
         """One read, without a transaction."""
 
+    async def snapshot(work: Callable[[ITransaction], Awaitable[T]]) -> T:
+        """
+        Run a coroutine function that only reads, all of it as of one moment, however long it takes.
+
+        Nobody waits for it. As in `transact` it must await nothing but its transaction, and it may
+        run in another thread.
+
+        :raises StoreUnavailable: the database cannot be asked, or has broken it off.
+        """
+
     def now_ms() -> int:
         """Ledger time."""
 
@@ -470,6 +481,19 @@ class IBlobs(Interface):
     async def claim_doomed(limit: int, *, busy: Collection[str] = ()) -> Sequence[Blob]:
         """Doomed blobs that are due, oldest first, now claimed by the caller; none of `busy` backends."""
 
+    async def revive(blob_id: int) -> bool:
+        """dead -> doomed, due now, with all its attempts before it; tells whether it was dead."""
+
+    async def revive_some(backend: str, limit: int) -> int:
+        """`revive` for at most `limit` dead blobs of a backend; returns how many that were."""
+
+    async def write_off(blob_id: int) -> bool:
+        """
+        dead -> resting, as a clear name; tells whether it was dead.
+
+        Nobody will look at it again: its bytes are no longer counted, whether they are there or not.
+        """
+
     async def end_rests(limit: int) -> int:
         """Forget clear resting names whose quiet period is over; returns how many."""
 
@@ -516,6 +540,29 @@ class IBlobs(Interface):
 
     async def is_held(blob: Blob) -> bool:
         """Tell whether the row is still there, in any state."""
+
+
+class IBrowse(Interface):
+    """What operators look at; nothing here is for requests of clients."""
+
+    async def copies(bucket: str, key: str) -> Sequence[Copy]:
+        """Where an object is: all its versions, the latest first; nothing if there is no such object."""
+
+    async def objects() -> Mapping[str, int]:
+        """How many live blobs each backend holds, by name; those that hold none may be missing."""
+
+    async def unwanted(state: str = "", after: str = "", limit: int = 50) -> tuple[Sequence[Unwanted], str]:
+        """
+        Return a page of what waits to be deleted, the dead first, and where the next one begins.
+
+        `state` is doomed, dead or empty for both. `after` is empty or what a page before returned, and
+        what is returned is empty with the last page. An entry that is tried again meanwhile moves.
+
+        :raises ValueError: `after` is nothing a page has returned.
+        """
+
+    async def unwanted_count() -> tuple[int, int]:
+        """How many blobs are doomed, and how many dead."""
 
 
 class IVersions(Interface):

@@ -19,6 +19,7 @@ from s3orchestrator.store.reaping import reap, unclaim_of_gone
 from s3orchestrator.store.recovering import recover, tie_up
 from s3orchestrator.store.reserving import Reserving, TraitsOf, Wanted
 from s3orchestrator.store.resting import REST_AGAIN, end_rest, end_rests, forget, refuse
+from s3orchestrator.store.reviving import revive, revive_some, write_off
 from s3orchestrator.store.rows import BLOB, blob_of
 
 HOLD_BACKEND_ALONE = "$hold_backend_alone"
@@ -212,6 +213,15 @@ class Blobs:
         await self._count_as_unowned()
         names = {f"busy{number}": backend for number, backend in enumerate(sorted(busy))}
         return await self._claim_due(_but(DUE_DOOMED, names), limit, **names)
+
+    async def revive(self, blob_id: int) -> bool:
+        return await revive(self._ledger, blob_id)
+
+    async def revive_some(self, backend: str, limit: int) -> int:
+        return await revive_some(self._ledger, backend, limit)
+
+    async def write_off(self, blob_id: int) -> bool:
+        return await write_off(self._ledger, blob_id, self._end_of_rest())
 
     async def end_rests(self, limit: int) -> int:
         await tie_up(self._ledger)

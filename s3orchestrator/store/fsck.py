@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from attrs import frozen
 
 from s3orchestrator.domain.records import Finding
-from s3orchestrator.interfaces import IDatabase, ITransaction
+from s3orchestrator.interfaces import IDatabase, ITransaction, Row
 
 IN_ONE_SNAPSHOT = "$in_one_snapshot"
 STOP_WRITERS = "$stop_writers"
@@ -307,6 +307,15 @@ RECOUNT = (
 )
 
 
+_SOME = {rule.statement: f"SELECT * FROM ({rule.statement}) found LIMIT :limit" for rule in RULES}
+_NUMBER = {rule.statement: f"SELECT count(*) FROM ({rule.statement}) found" for rule in RULES}
+
+
+def _finding(rule: Rule, row: Row) -> Finding:
+    detail = f" ({row[1]})" if len(row) > 1 else ""
+    return Finding(rule.name, row["subject"], rule.message + detail, rule.repairable)
+
+
 async def check(database: IDatabase) -> list[Finding]:
     """Return everything that breaks a rule, looked at in one snapshot."""
 
@@ -315,11 +324,32 @@ async def check(database: IDatabase) -> list[Finding]:
         findings = []
         for rule in RULES:
             for row in await tx.all(rule.statement):
-                detail = f" ({row[1]})" if len(row) > 1 else ""
-                findings.append(Finding(rule.name, row["subject"], rule.message + detail, rule.repairable))
+                findings.append(_finding(rule, row))
         return findings
 
     return await database.transact(work)
+
+
+async def look(database: IDatabase, most: int) -> tuple[list[Finding], int]:
+    """
+    Return at most `most` of what `check` would return, and how many it would be; nobody waits meanwhile.
+    """
+
+    async def work(tx: ITransaction) -> tuple[list[Finding], int]:
+        findings: list[Finding] = []
+        number = 0
+        for rule in RULES:
+            room = most - len(findings)
+            rows = await tx.all(_SOME[rule.statement], limit=room + 1)
+            findings += [_finding(rule, row) for row in rows[:room]]
+            if len(rows) > room:
+                (row,) = await tx.all(_NUMBER[rule.statement])
+                number += row[0]
+            else:
+                number += len(rows)
+        return findings, number
+
+    return await database.snapshot(work)
 
 
 async def repair(database: IDatabase, findings: Sequence[Finding]) -> int:

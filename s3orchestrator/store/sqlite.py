@@ -3,8 +3,8 @@ The ledger in an SQLite file.
 
 One thread writes: it takes whatever is queued, commits it as one group, and tells the
 reactor once. Reads of one statement run on the reactor's thread, on a connection of their
-own. Without a thread everything happens at once, in the caller's turn: nothing that awaits
-it is ever suspended, which is what unit tests want.
+own; longer looks have threads of theirs. Without a thread everything happens at once, in the
+caller's turn: nothing that awaits it is ever suspended, which is what unit tests want.
 """
 
 from __future__ import annotations
@@ -31,8 +31,9 @@ from s3orchestrator.store.locks import LocalLocks
 from s3orchestrator.store.migrate import migrate, migrations
 from s3orchestrator.store.operations import ILedger, Operations
 from s3orchestrator.store.owners import register
+from s3orchestrator.store.snapshots import Snapshots
 from s3orchestrator.store.sql import positional
-from s3orchestrator.store.writer import Outcome, Work, Writer
+from s3orchestrator.store.writer import Outcome, SqliteTransaction, Work, Writer, drive, translated
 
 T = TypeVar("T")
 
@@ -88,9 +89,11 @@ class SqliteDatabase:
     _jobs: SimpleQueue[_Job | None] = field(init=False, factory=SimpleQueue)
     _is_open: bool = field(init=False, default=False)
     _closing: Deferred[None] | None = field(init=False, default=None)
+    _snapshots: Snapshots = field(init=False)
 
     def __attrs_post_init__(self) -> None:
         self._writer = Writer(self._connect)
+        self._snapshots = Snapshots(self._connect_aside, self._tell)
         self._lock = LockFile(f"{self.path}.lock")
         if self._threaded and self.path == IN_MEMORY:
             raise ValueError("a ledger in memory cannot be shared with a thread")
@@ -147,6 +150,17 @@ class SqliteDatabase:
         except sqlite3.OperationalError as error:
             raise StoreUnavailable(f"ledger: {error}") from error
 
+    async def snapshot(self, work: Callable[[ITransaction], Awaitable[T]]) -> T:
+        """Read at length, as of one moment; see `IDatabase`."""
+        if not self._is_open or self._reader is None or self._writer.is_away:
+            raise StoreUnavailable("the ledger is closed or away")
+        if self._threaded:
+            return await self._snapshots.take(work)
+        try:
+            return drive(work(SqliteTransaction(self._reader)))
+        except sqlite3.Error as error:
+            raise translated(error) from error
+
     def now_ms(self) -> int:
         """Ledger time."""
         return int(self._reactor.seconds() * 1000)
@@ -162,6 +176,7 @@ class SqliteDatabase:
         if not self._is_open:
             return
         self._is_open = False
+        await self._snapshots.close()
         if self._threaded:
             self._closing = Deferred()
             self._jobs.put(None)
@@ -210,8 +225,10 @@ class SqliteDatabase:
         return connection
 
     def _connect_reader(self) -> sqlite3.Cursor:
-        if self.path == IN_MEMORY:
-            return self._writer.cursor()
+        return self._writer.cursor() if self.path == IN_MEMORY else self._connect_aside().cursor()
+
+    def _connect_aside(self) -> sqlite3.Connection:
+        """Connect without being able to write."""
         connection = sqlite3.connect(
             f"file:{quote(self.path)}?mode=ro",
             uri=True,
@@ -222,17 +239,22 @@ class SqliteDatabase:
         )
         connection.row_factory = sqlite3.Row
         connection.execute(f"PRAGMA mmap_size = {_MMAP_BYTES}")
-        return connection.cursor()
+        return connection
+
+    def _tell(self, call: Callable[..., object], *arguments: object) -> None:
+        """Have something called in the reactor's thread; from the others."""
+        self._reactor.callFromThread(call, *arguments)  # type: ignore[attr-defined]
 
     def _serve(self) -> None:
         """Commit groups until told to stop; this is the writer's thread."""
-        tell = self._reactor.callFromThread  # type: ignore[attr-defined]
         stopped = False
         while not stopped:
             group, stopped = self._take()
             if group:
-                tell(_deliver, group, self._commit(group))
-        tell(self._stopped)
+                self._tell(_deliver, group, self._commit(group))
+                if self._writer.is_away:
+                    self._snapshots.stop()  # they keep the log from being emptied
+        self._tell(self._stopped)
 
     def _commit(self, group: list[_Job]) -> list[Outcome[Any]]:
         try:

@@ -147,7 +147,7 @@ class Writer:
         """Run `work` in a transaction of its own, before there is a ledger to speak of."""
         self._cursor.execute("BEGIN IMMEDIATE")
         try:
-            result = _drive(work(self._transaction))
+            result = drive(work(self._transaction))
             self._cursor.execute("COMMIT")
         except BaseException:
             if self._cursor.connection.in_transaction:
@@ -205,9 +205,9 @@ class Writer:
         transaction = self._transaction
         transaction.has_written = False
         try:
-            outcome = Outcome(_drive(work(transaction)))
+            outcome = Outcome(drive(work(transaction)))
         except BaseException as error:
-            outcome = Outcome(error=_translated(error))
+            outcome = Outcome(error=translated(error))
         if not self._cursor.connection.in_transaction:
             # Whatever came next would be committed alone, and RELEASE would commit by itself.
             raise _RolledBackAsAWhole(str(outcome.error or "the database ended the transaction"))
@@ -241,7 +241,7 @@ class Writer:
         return int(self._cursor.execute(READ_MARK).fetchone()[0])
 
 
-def _drive(work: Awaitable[T]) -> T:
+def drive(work: Awaitable[T]) -> T:
     """Run a coroutine that awaits nothing but its transaction, which never waits."""
     coroutine = work.__await__()
     try:
@@ -252,7 +252,7 @@ def _drive(work: Awaitable[T]) -> T:
     raise RuntimeError("a transaction may await nothing but its own statements")
 
 
-def _translated(error: BaseException) -> BaseException:
+def translated(error: BaseException) -> BaseException:
     if isinstance(error, OrchestratorError) or not isinstance(error, sqlite3.Error):
         return error
     if isinstance(error, sqlite3.IntegrityError):

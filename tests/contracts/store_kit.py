@@ -89,6 +89,9 @@ class FailingLedger:
     async def query(self, statement: str, **parameters: object) -> list[Row]:
         return await self._ledger.query(statement, **parameters)
 
+    async def snapshot(self, work: Callable[[ITransaction], Awaitable[Any]]) -> Any:
+        return await self._ledger.snapshot(work)
+
     def now_ms(self) -> int:
         return self._ledger.now_ms()
 

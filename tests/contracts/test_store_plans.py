@@ -13,6 +13,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from s3orchestrator.store import (
     attempts,
     blobs,
+    browse,
     buckets,
     committing,
     completing,
@@ -25,6 +26,7 @@ from s3orchestrator.store import (
     removing,
     reserving,
     resting,
+    reviving,
     uploads,
     usage,
     versions,
@@ -35,6 +37,7 @@ from s3orchestrator.store.sqlite import SqliteDatabase
 ROLES = (
     attempts,
     blobs,
+    browse,
     buckets,
     committing,
     completing,
@@ -47,6 +50,7 @@ ROLES = (
     removing,
     reserving,
     resting,
+    reviving,
     uploads,
     usage,
     versions,
@@ -57,7 +61,7 @@ ALIAS = re.compile(r"\b(?:FROM|JOIN)\s+(\w+) ([a-z])\b")
 STATEMENT = re.compile(r"\s*(SELECT|INSERT|UPDATE|DELETE)\b")
 
 # Sorted although nothing asks for it in that order: few rows, or the order in which locks are taken.
-MAY_SORT = {"blobs.USAGE"}
+MAY_SORT = {"blobs.USAGE", "browse.COPIES"}
 
 
 def named(value: object) -> Iterator[tuple[object, object]]:

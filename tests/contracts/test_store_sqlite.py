@@ -15,6 +15,7 @@ from tests.contracts.store_owners import (
     SuspectContract,
     TakingOverContract,
 )
+from tests.contracts.store_operating import BrowseContract, DeadContract, SnapshotContract
 from tests.contracts.store_races import RacesContract
 from tests.contracts.store_uploads import (
     AbortContract,
@@ -197,3 +198,27 @@ class InlineSuspect(Inline, SuspectContract, TestCase):
 
 class ThreadedSuspect(Threaded, SuspectContract, TestCase):
     """Suspects with the thread."""
+
+
+class InlineDead(Inline, DeadContract, TestCase):
+    """Dead inline."""
+
+
+class ThreadedDead(Threaded, DeadContract, TestCase):
+    """Dead with the thread."""
+
+
+class InlineBrowse(Inline, BrowseContract, TestCase):
+    """Browse inline."""
+
+
+class ThreadedBrowse(Threaded, BrowseContract, TestCase):
+    """Browse with the thread."""
+
+
+class InlineSnapshot(Inline, SnapshotContract, TestCase):
+    """Snapshot inline."""
+
+
+class ThreadedSnapshot(Threaded, SnapshotContract, TestCase):
+    """Snapshot with the thread."""
