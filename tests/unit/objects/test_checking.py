@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from attrs import evolve
 from twisted.trial.unittest import SynchronousTestCase
 
 from s3orchestrator.backends.faults import Fault
 from s3orchestrator.domain.records import Finding
+from s3orchestrator.errors import BackendRefused
 from s3orchestrator.interfaces import Description
 from s3orchestrator.objects.checking import BackendChecker
 from tests.unit.objects.world import SMALL, World, small_parts
@@ -82,6 +85,39 @@ class CheckingTests(SynchronousTestCase):
         for finding in findings:
             self.w.run(self.checker.delete_stray_upload(self.a, finding))
         self.assertEqual(self.check(), [])
+
+    def test_while_serving(self) -> None:
+        """What comes and goes between the two lists is no finding."""
+        listed, uploads_listed = self.a.list_objects, self.a.list_uploads
+
+        async def list_objects(*where: Any) -> Any:
+            if not where[1]:
+                await self.w.putting("new", SMALL)
+                await self.w.core.objects.deleting.delete(self.w.bucket, "k")
+                await self.w.putting("l", b"another")
+            return await listed(*where)
+
+        async def list_uploads(prefix: str = "") -> Any:
+            found = await uploads_listed(prefix)
+            if not prefix:
+                await self.w.core.objects.multipart.abort(self.w.bucket, "u", upload)
+            return found
+
+        upload = self.w.uploaded("u", SMALL)[0].id
+        self.patch(self.a, "list_objects", list_objects)
+        self.patch(self.a, "list_uploads", list_uploads)
+        self.assertEqual(self.found(), [])
+        self.assertIn("photos/new", self.a.objects)
+
+    def test_silent_about_a_stray(self) -> None:
+        """A stray that the backend lists, and refuses to say more of, is reported all the same."""
+        self.a.objects["0"] = self.a.objects["photos/l"]
+
+        async def head(name: str) -> Any:
+            raise BackendRefused("it has a key of its own", status=400)
+
+        self.patch(self.a, "head", head)
+        self.assertEqual(self.found(), [("stray", "a: 0")])
 
     def test_unreachable(self) -> None:
         """A backend that does not answer is a finding, not a crash."""
