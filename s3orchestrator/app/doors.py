@@ -7,6 +7,7 @@ from random import Random
 from attrs import define, field
 from twisted.web.resource import Resource
 
+from s3orchestrator.app.administration import Administration
 from s3orchestrator.app.background import Background
 from s3orchestrator.app.core import Core
 from s3orchestrator.app.process import most_connections
@@ -38,6 +39,7 @@ class Doors:
     _health: Health = field(init=False)
     _site: StreamingSite = field(init=False)
     _port: Port | None = field(default=None, init=False)
+    _administration: Administration = field(init=False)
 
     def __attrs_post_init__(self) -> None:
         server = self._config.server
@@ -49,7 +51,8 @@ class Doors:
         )
         self._health = Health(lambda: self._core.ledger.database.is_away)
         s3: Resource = Elsewhere() if self._config.mode == "worker" else self._s3()
-        root = Root(self._health, s3, server.domains)
+        self._administration = Administration(self._core, self._background)
+        root = Root(self._health, s3, server.domains, self._administration.resource())
         self._site = StreamingSite(root, limits, self._core.reactor, most_connections())
 
     @property
@@ -83,6 +86,7 @@ class Doors:
         """Refuse new connections, and let what is in flight finish within a limit."""
         if self._port is not None:
             await self._port.stopListening()  # type: ignore[no-untyped-call]
+            await self._administration.stop()
             await self._site.drain(DRAIN_LIMIT)
 
     def _s3(self) -> S3Resource:

@@ -95,6 +95,26 @@ def _dashboard(config: Config, problems: Problems) -> None:
             problems.error(path, "is required when ui.enabled is true", using=[path])
 
 
+SHORTEST_TOKEN = 16
+
+
+def _admin_api(config: Config, problems: Problems) -> None:
+    token = config.ui.api_token
+    path = "ui.admin_token" if config.ui.admin_token else "ui.admin_key"
+    if not token or problems.is_bad(path):
+        return
+    if not (token.isascii() and token.isprintable()) or token != token.strip():
+        problems.error(
+            path, "the value (not shown) must be printable ASCII: it is sent in a header", using=[path]
+        )
+    elif len(token) < SHORTEST_TOKEN:
+        problems.warn(
+            path,
+            f"has fewer than {SHORTEST_TOKEN} characters, and whoever guesses it may use the admin API: take "
+            "what `openssl rand -hex 16` prints",
+        )
+
+
 def _notifications(config: Config, problems: Problems) -> None:
     for index, endpoint in enumerate(config.notifications.endpoints):
         path = f"notifications.endpoints[{index}].events"
@@ -113,5 +133,6 @@ RULES: tuple[Callable[[Config, Problems], None], ...] = (
     _tracing,
     _encryption,
     _dashboard,
+    _admin_api,
     _notifications,
 )

@@ -401,9 +401,6 @@ class NotificationsConfig:
     )
 
 
-_ADMIN_API = "the admin API"
-
-
 @frozen(kw_only=True)
 class UiConfig:
     """The dashboard and the admin API."""
@@ -412,15 +409,14 @@ class UiConfig:
     path: str = setting("/ui", zero_is_default=True, doc="Where.")
     admin_key: Secret = setting(
         Secret(""),
-        built=NotBuilt(_ADMIN_API, off=Secret(""), instead="leave it out"),
         doc="Name to log in with. Setting it, or ``admin_token``, serves the admin API, dashboard or not.",
     )
     admin_secret: Secret = setting(Secret(""), doc="Password to log in with, plain or as a bcrypt hash.")
     session_secret: Secret = setting(Secret(""), doc="Signs the cookies of the dashboard.")
     admin_token: Secret = setting(
         Secret(""),
-        built=NotBuilt(_ADMIN_API, off=Secret(""), instead="leave it out"),
-        doc="Token for the admin API; ``admin_key`` unless set.",
+        doc="Token for the admin API; ``admin_key`` unless set. Make it long and random: whoever has it "
+        "may do everything an operator may.",
     )
     force_secure_cookies: bool = setting(False, doc="Mark cookies as secure behind a proxy that ends TLS.")
 

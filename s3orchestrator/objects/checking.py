@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 
 from attrs import define, field
 from twisted.internet.defer import Deferred
@@ -18,14 +18,23 @@ PAGE = 1000
 LISTED_AT_ONCE = 10_000
 
 
+def _nobody(backend: str, compared: int) -> None:
+    """Hear nothing."""
+
+
 @define(eq=False)
 class BackendChecker:
-    """Compares rows with a backend, and a backend with rows, in one pass over both."""
+    """
+    Compares rows with a backend, and a backend with rows, in one pass over both.
+
+    `tell` hears, now and then, on which backend we are and how many names have been compared on all.
+    """
 
     _blobs: IBlobs
     _uploads: IUploads
     _clock: IReactorTime
-    compared: int = field(default=0, init=False)  # names so far, on all backends
+    _tell: Callable[[str, int], object] = _nobody
+    _compared: int = field(default=0, init=False)
 
     async def check(self, backend: IBackend) -> AsyncIterator[Finding]:
         """
@@ -34,14 +43,18 @@ class BackendChecker:
         Rows and objects are not listed at the same moment. While clients are served, what is in one
         list only may just have been written or deleted, so that it is looked at once more.
         """
+        self._tell(backend.name, self._compared)
         try:
             async for row, seen in side_by_side(self._rows(backend.name), self._listing(backend)):
-                self.compared += 1
+                self._compared += 1
+                if self._compared % PAGE == 0:
+                    self._tell(backend.name, self._compared)
                 found = compare(row, seen, backend.name)
                 if found is not None:
                     found = await self._look_again(backend, _name_of(row, seen), found)
                 if found is not None:
                     yield found
+            self._tell(backend.name, self._compared)
             async for found in self._check_uploads(backend):
                 yield found
         except BackendError as error:

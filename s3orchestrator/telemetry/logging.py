@@ -154,6 +154,11 @@ def set_level(level: str) -> None:
     txaio.set_global_log_level(level)
 
 
+def current_level() -> str:
+    """Return the level that was set last."""
+    return str(txaio.get_global_log_level())
+
+
 def json_line(event: LogEvent) -> str:
     """Return `event` as one line of JSON."""
     members = [

@@ -7,6 +7,7 @@ from twisted.web.server import NOT_DONE_YET
 from twisted.web.server import Request as TwistedRequest
 
 from s3orchestrator.protocol.addressing import bucket_of_host
+from s3orchestrator.web.admin.routing import BASE
 from s3orchestrator.web.request import Request
 
 HEALTH_PATHS = frozenset({b"/health", b"/health/", b"/health/ready"})
@@ -29,28 +30,36 @@ class Elsewhere(Resource):
 
 class Root(Resource):
     """
-    Sends a request to health or to S3, by its raw path.
+    Sends a request to health, to the admin API if there is one, or to S3, by its raw path.
 
     Nothing is normalised on the way: `//` and `..` belong to keys. In a virtual-hosted
-    request `/health` is a key like any other.
+    request `/health` and `/admin/api/` are keys like any other. In others they are nobody's: no bucket
+    may have these names.
     """
 
     isLeaf = True
 
-    def __init__(self, health: Resource, s3: Resource, domains: tuple[str, ...]) -> None:
+    def __init__(
+        self, health: Resource, s3: Resource, domains: tuple[str, ...], admin: Resource | None = None
+    ) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
         self._health = health
         self._s3 = s3
         self._domains = domains
+        self._admin = admin
 
     def render(self, request: TwistedRequest) -> int | bytes:
         """Let the one who is meant answer."""
         assert isinstance(request, Request)
-        if request.path in HEALTH_PATHS and not self._is_virtual_hosted(request):
-            answer: int | bytes = self._health.render(request)
-            return answer
-        answer = self._s3.render(request)
+        answer: int | bytes = self._whom(request).render(request)
         return answer
+
+    def _whom(self, request: Request) -> Resource:
+        if request.path in HEALTH_PATHS and not self._is_virtual_hosted(request):
+            return self._health
+        if request.path.startswith(BASE) and self._admin is not None:
+            return self._s3 if self._is_virtual_hosted(request) else self._admin
+        return self._s3
 
     def _is_virtual_hosted(self, request: Request) -> bool:
         host = request.header_map.get(b"host", [b""])[0].decode("latin-1")
