@@ -9,7 +9,7 @@ from typing import Any, TextIO
 from twisted.python import usage
 
 from s3orchestrator import __version__
-from s3orchestrator.cli import copy_ledger, demo, fsck, init, serve, validate
+from s3orchestrator.cli import admin, copy_ledger, demo, fsck, init, serve, validate
 from s3orchestrator.cli.explaining import CommandOptions
 
 Run = Callable[[Any, TextIO, TextIO], int]
@@ -20,6 +20,7 @@ _RUNS: dict[str, Run] = {
     "validate": validate.run,
     "init": init.run,
     "fsck": fsck.run,
+    "admin": admin.run,
     "copy-ledger": copy_ledger.run,
 }
 
@@ -56,6 +57,7 @@ Each command explains itself: s3orchestrator COMMAND --help."""
         ("validate", None, validate.ValidateOptions, "Check a configuration file; every problem at once."),
         ("init", None, init.InitOptions, "Write a configuration file that validates."),
         ("fsck", None, fsck.FsckOptions, "Check the ledger, and compare it with the backends."),
+        ("admin", None, admin.AdminOptions, "Ask a running daemon, and have it do things."),
         (
             "copy-ledger",
             None,

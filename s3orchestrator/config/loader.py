@@ -58,6 +58,23 @@ def load(source: str | os.PathLike[str], environ: Mapping[str, str], *, mode: st
     return Loaded(config, tuple(problems.warnings))
 
 
+def glance(path: Path, environ: Mapping[str, str]) -> tuple[Config, Problems]:
+    """
+    Read what can be read of a file, for a command that needs but a few settings of it.
+
+    What is wrong, such as a variable that is not set where the command runs, is in the problems by
+    its path, and defaults stand for it; no rule between settings is applied.
+
+    :raises ConfigErrors: nothing of it can be read.
+    """
+    problems = Problems()
+    root = parse(_read(path), problems)
+    if problems.errors and root is None:
+        raise ConfigErrors(problems.errors)
+    config: Config = _Reader(environ, problems).section(Config, root, "")
+    return config, problems
+
+
 def _read(path: Path) -> str:
     """
     The file's text; what is too large is cut just above the limit, and refused later.

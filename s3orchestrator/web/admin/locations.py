@@ -24,7 +24,7 @@ class Locations:
         whole = ask.query.get("key", "")
         bucket, slash, key = whole.partition("/")
         if not (bucket and slash and key):
-            raise Refused(400, "key must be BUCKET/KEY, percent-encoded")
+            raise Refused(400, "key must be BUCKET/KEY")
         copies = await self._browse.copies(bucket, key)
         if not copies:
             raise Refused(404, f"there is no object {whole!r}")

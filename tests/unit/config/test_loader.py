@@ -183,7 +183,7 @@ notifications: {endpoints: []}
             "integrity.enabled": "integrity: {enabled: true}",
             "rate_limit.enabled": "rate_limit: {enabled: true}",
             "telemetry.metrics.enabled": "telemetry: {metrics: {enabled: true}, tracing: {}}",
-            "ui.admin_key": "ui: {admin_key: hunter2}",
+            "ui.enabled": "ui: {enabled: true, admin_key: h, admin_secret: hunter2, session_secret: h}",
         }
         text = SERVER + BUCKETS + two_backends("0", "0") + "\n".join(wanted.values())
         found = errors(text)
@@ -199,7 +199,7 @@ notifications: {endpoints: []}
             + "telemetry: {tracing: {enabled: true, endpoint: 'localhost:4317'}}\n"
             + "ui: {enabled: true, admin_key: a, admin_secret: b, session_secret: c}\n"
         )
-        self.assertEqual([*found], ["telemetry.tracing.enabled", "ui.enabled", "ui.admin_key"])
+        self.assertEqual([*found], ["telemetry.tracing.enabled", "ui.enabled"])
 
     def test_host_means_postgres(self) -> None:
         """A database host without a driver asks for PostgreSQL, as it always did."""
