@@ -13,8 +13,8 @@ from attrs import frozen
 
 from s3orchestrator.domain.records import Finding
 from s3orchestrator.interfaces import IDatabase, ITransaction, Row
+from s3orchestrator.store.sql import IN_ONE_SNAPSHOT
 
-IN_ONE_SNAPSHOT = "$in_one_snapshot"
 STOP_WRITERS = "$stop_writers"
 
 _LIVE = "sum(CASE WHEN state = 'live' THEN size ELSE 0 END)"

@@ -15,12 +15,12 @@ from random import random
 from typing import Any, TypeVar
 
 from attrs import define, evolve, field
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.interfaces import IReactorTime
 from twisted.internet.task import deferLater
 from zope.interface import implementer
 
-from s3orchestrator.concurrency import shield
+from s3orchestrator.concurrency import shield, start
 from s3orchestrator.config.sections import DatabaseConfig
 from s3orchestrator.errors import StoreUnavailable
 from s3orchestrator.interfaces import ITransaction, Row
@@ -41,7 +41,7 @@ from s3orchestrator.store.pgtransaction import (
     translated,
 )
 from s3orchestrator.store.pool import Limits, Pool
-from s3orchestrator.store.sql import MIGRATING, pyformat
+from s3orchestrator.store.sql import IN_ONE_SNAPSHOT, MIGRATING, pyformat
 from s3orchestrator.store.turns import Turns
 
 T = TypeVar("T")
@@ -81,6 +81,7 @@ class PostgresDatabase:
     locks: AdvisoryLocks = field(init=False)
     _pool: Pool = field(init=False)
     _listener: Listener = field(init=False)
+    _looking: set[Connection] = field(init=False, factory=set)
     _is_open: bool = field(init=False, default=False)
     _working: int = field(init=False, default=0)
     _closing: Deferred[None] | None = field(init=False, default=None)
@@ -136,6 +137,19 @@ class PostgresDatabase:
         """Read with one statement; see `IDatabase`."""
         return await shield(self._counted(self._query(statement, parameters)))
 
+    async def snapshot(self, work: Callable[[ITransaction], Awaitable[T]]) -> T:
+        """Read at length, as of one moment; see `IDatabase`. A caller that leaves ends it."""
+        looking = start(self._counted(self._snapshot(work)))
+
+        async def ended() -> T:
+            return await looking
+
+        try:
+            return await shield(ended())
+        except CancelledError:
+            looking.cancel()
+            raise
+
     def now_ms(self) -> int:
         """Ledger time."""
         if self._clock is not None:
@@ -163,6 +177,8 @@ class PostgresDatabase:
         if not self._is_open:
             return
         self._is_open = False
+        for connection in tuple(self._looking):
+            connection.close()
         if self._working:
             self._closing = Deferred()
             await self._closing
@@ -199,6 +215,22 @@ class PostgresDatabase:
     async def _once(self, work: Callable[[ITransaction], Awaitable[T]]) -> T:
         async with self._connection() as connection:
             return await in_transaction(connection, work)
+
+    async def _snapshot(self, work: Callable[[ITransaction], Awaitable[T]]) -> T:
+        """Use a connection of its own: those of the pool are for what is over soon, and are watched."""
+        connection = await dial(self._server, self._reactor, evolve(ENDLESS, connect=self._patience.connect))
+        self._looking.add(connection)
+        try:
+            if not self._is_open:
+                raise StoreUnavailable("the ledger is closed")
+            tx = PostgresTransaction(connection)
+            await tx.run(IN_ONE_SNAPSHOT)
+            return await work(tx)
+        except FAILURES as error:
+            raise translated(error) from error
+        finally:
+            self._looking.discard(connection)
+            connection.close()  # which ends a transaction that has changed nothing
 
     async def _query(self, statement: str, parameters: dict[str, object]) -> list[Row]:
         try:

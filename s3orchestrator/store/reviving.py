@@ -7,13 +7,12 @@ from s3orchestrator.store.counting import Kind, Tally
 from s3orchestrator.store.dooming import move
 from s3orchestrator.store.rows import BLOB, blob_of
 
-_DOOM_AGAIN = "UPDATE blobs SET state = 'doomed', attempts = 0, owner = NULL, due_ms = :now_ms"
-REVIVE = f"{_DOOM_AGAIN} WHERE id = :id AND state = 'dead'"
-REVIVE_SOME = f"""
-    {_DOOM_AGAIN}
-     WHERE state = 'dead'
-       AND id IN (SELECT id FROM blobs WHERE state = 'dead' AND backend = :backend
-                   ORDER BY id LIMIT :limit $skip_locked)
+REVIVE = """
+    UPDATE blobs SET state = 'doomed', attempts = 0, owner = NULL, due_ms = :now_ms
+     WHERE id = :id AND state = 'dead'
+"""
+DEAD_OF_BACKEND = """
+    SELECT id FROM blobs WHERE state = 'dead' AND backend = :backend ORDER BY id LIMIT :limit $skip_locked
 """
 # Clear, so that its rest ends without another look: its backend may be the reason why it is dead.
 WRITE_OFF = f"""
@@ -36,7 +35,10 @@ async def revive_some(database: IDatabase, backend: str, limit: int) -> int:
     """See `IBlobs.revive_some`."""
 
     async def work(tx: ITransaction) -> int:
-        return await tx.run(REVIVE_SOME, backend=backend, limit=limit, now_ms=database.now_ms())
+        rows = await tx.all(DEAD_OF_BACKEND, backend=backend, limit=limit)
+        for row in rows:
+            await tx.run(REVIVE, id=row[0], now_ms=database.now_ms())
+        return len(rows)
 
     return await database.transact(work)
 

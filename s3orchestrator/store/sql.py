@@ -81,6 +81,7 @@ _BACKEND = "2, hashtext(:backend)"
 _KEY = "hashtextextended(:key, :bucket_id)"
 _NAME = "hashtextextended(:name, hashtext(:backend))"
 MIGRATING = "SELECT pg_advisory_xact_lock(3, 0)"
+IN_ONE_SNAPSHOT = "$in_one_snapshot"
 
 _SEQUENCE = "CAST(pg_get_serial_sequence(:table, 'id') AS regclass)"
 

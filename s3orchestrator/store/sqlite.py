@@ -92,8 +92,8 @@ class SqliteDatabase:
     _snapshots: Snapshots = field(init=False)
 
     def __attrs_post_init__(self) -> None:
-        self._writer = Writer(self._connect)
         self._snapshots = Snapshots(self._connect_aside, self._tell)
+        self._writer = Writer(self._connect, self._snapshots.stop)
         self._lock = LockFile(f"{self.path}.lock")
         if self._threaded and self.path == IN_MEMORY:
             raise ValueError("a ledger in memory cannot be shared with a thread")
@@ -252,8 +252,6 @@ class SqliteDatabase:
             group, stopped = self._take()
             if group:
                 self._tell(_deliver, group, self._commit(group))
-                if self._writer.is_away:
-                    self._snapshots.stop()  # they keep the log from being emptied
         self._tell(self._stopped)
 
     def _commit(self, group: list[_Job]) -> list[Outcome[Any]]:

@@ -94,16 +94,21 @@ class SqliteTransaction:
         return rows
 
 
+def _nobody_reads() -> None:
+    """Nobody is in the way."""
+
+
 @define(eq=False)
 class Writer:
     """
     Commits groups of transactions. All calls but `is_away` must come from one thread at a time.
 
     While a group's outcome cannot be found out the ledger is away: each new group tries to
-    get it back first.
+    get it back first. Before that `make_way` is called: whoever reads keeps the log from being emptied.
     """
 
     _connect: Callable[[], sqlite3.Connection]
+    _make_way: Callable[[], object] = _nobody_reads
     is_away: bool = field(init=False, default=True)
     _connection: sqlite3.Connection | None = field(init=False, default=None)
     _cursor: sqlite3.Cursor = field(init=False)
@@ -227,6 +232,7 @@ class Writer:
 
     def _come_back(self) -> bool:
         """Connect anew once all of the log is in the database, so that what is read next is on the disk."""
+        self._make_way()
         try:
             if self._open("PRAGMA wal_checkpoint(TRUNCATE)"):
                 raise sqlite3.OperationalError("the log cannot be moved into the database")

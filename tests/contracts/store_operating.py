@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+from threading import Event
+
+from twisted.internet.defer import CancelledError, Deferred
 from zope.interface.verify import verifyObject
 
+from s3orchestrator.concurrency import start
 from s3orchestrator.domain.records import Blob, BlobState, Usage
+from s3orchestrator.errors import StoreUnavailable
 from s3orchestrator.interfaces import IBrowse, ITransaction
 from s3orchestrator.store.browse import Browse
 from s3orchestrator.store.fsck import check, look
@@ -245,3 +250,99 @@ class SnapshotContract(OperatingCase):
             found, number = await look(self.kit.ledger, most)
             self.assertEqual((len(found), number), (min(most, 8), 8))
             self.assertLessEqual(set(found), set(every))
+
+
+class LongLooksContract(OperatingCase):
+    """Looks that last, where something else can happen meanwhile."""
+
+    endless_statement = """
+        WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n) SELECT count(*) FROM n
+    """
+
+    async def setUp(self) -> None:
+        await super().setUp()
+        self.begun: Deferred[None] = Deferred()
+        self.go_on = Event()
+
+    async def begin(self, tx: ITransaction) -> None:
+        # In a thread of its own with some.
+        from twisted.internet import reactor
+
+        await tx.all("SELECT count(*) FROM buckets")
+        reactor.callFromThread(self.begun.callback, None)  # type: ignore[attr-defined]
+
+    async def endless(self, tx: ITransaction) -> None:
+        await self.begin(tx)
+        await tx.one(self.endless_statement)
+
+    async def test_one_moment(self) -> None:
+        """
+        What is committed while a look lasts is not seen by it; nobody waits for the other.
+        """
+
+        async def work(tx: ITransaction) -> int:
+            await self.begin(tx)
+            while not self.go_on.is_set():
+                await tx.all("SELECT 1")
+            (row,) = await tx.all("SELECT count(*) FROM buckets")
+            return int(row[0])
+
+        looking = start(self.kit.ledger.snapshot(work))
+        await self.begun
+        await self.kit.buckets.adopt("albums")
+        self.assertEqual(len(await self.kit.buckets.all()), 2)
+        self.go_on.set()
+        self.assertEqual(await looking, 1)
+
+    async def test_closed(self) -> None:
+        """
+        Closing breaks a look off and waits until it has let go.
+        """
+        self.clean_at_the_end = False
+        looking = start(self.kit.ledger.snapshot(self.endless))
+        await self.begun
+        await self.kit.ledger.close()
+        with self.assertRaises(StoreUnavailable):
+            await looking
+        with self.assertRaises(StoreUnavailable):
+            await self.kit.ledger.snapshot(self.endless)
+
+    async def test_cancelled(self) -> None:
+        """
+        A caller that leaves ends the look.
+        """
+        self.clean_at_the_end = False
+        looking = start(self.kit.ledger.snapshot(self.endless))
+        await self.begun
+        looking.cancel()
+        with self.assertRaises(CancelledError):
+            await looking
+        await self.kit.ledger.close()
+
+    async def test_reads_only(self) -> None:
+        """
+        Nothing can be changed.
+        """
+
+        async def work(tx: ITransaction) -> None:
+            await tx.run("DELETE FROM buckets")
+
+        with self.assertRaises(StoreUnavailable):
+            await self.kit.ledger.snapshot(work)
+        self.assertEqual(len(await self.kit.buckets.all()), 1)
+
+    async def test_several(self) -> None:
+        """
+        Looks do not wait for each other.
+        """
+
+        async def count(tx: ITransaction) -> int:
+            (row,) = await tx.all("SELECT count(*) FROM buckets")
+            return int(row[0])
+
+        looking = start(self.kit.ledger.snapshot(self.endless))
+        await self.begun
+        self.assertEqual(await self.kit.ledger.snapshot(count), 1)
+        looking.cancel()
+        with self.assertRaises(CancelledError):
+            await looking

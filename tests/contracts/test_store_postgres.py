@@ -8,6 +8,12 @@ from s3orchestrator.concurrency import start
 from s3orchestrator.store.operations import ILedger
 from tests.contracts.store_blobs import LifeContract, NamesContract, RoomContract, UsageContract
 from tests.contracts.store_kit import LedgerCase
+from tests.contracts.store_operating import (
+    BrowseContract,
+    DeadContract,
+    LongLooksContract,
+    SnapshotContract,
+)
 from tests.contracts.store_owners import (
     HandingBackContract,
     LeaseContract,
@@ -185,3 +191,39 @@ class BytewiseHandingBack(Bytewise, HandingBackContract):
 
 class BytewiseSuspect(Bytewise, SuspectContract):
     """Suspects bytewise."""
+
+
+class BytewiseDead(Bytewise, DeadContract):
+    """Dead bytewise."""
+
+
+class IcuDead(Icu, DeadContract):
+    """Dead as people sort."""
+
+
+class BytewiseBrowse(Bytewise, BrowseContract):
+    """Browse bytewise."""
+
+
+class IcuBrowse(Icu, BrowseContract):
+    """Browse as people sort."""
+
+
+class BytewiseSnapshot(Bytewise, SnapshotContract):
+    """Snapshot bytewise."""
+
+
+class IcuSnapshot(Icu, SnapshotContract):
+    """Snapshot as people sort."""
+
+
+class BytewiseLongLooks(Bytewise, LongLooksContract):
+    """Long looks bytewise."""
+
+    endless_statement = "SELECT pg_sleep(600)"
+
+
+class IcuLongLooks(Icu, LongLooksContract):
+    """Long looks as people sort."""
+
+    endless_statement = "SELECT pg_sleep(600)"

@@ -8,6 +8,12 @@ from s3orchestrator.store.operations import ILedger
 from s3orchestrator.store.sqlite import IN_MEMORY, SqliteDatabase
 from tests.contracts.store_blobs import LifeContract, NamesContract, RoomContract, UsageContract
 from tests.contracts.store_kit import LedgerCase, TimedReactor
+from tests.contracts.store_operating import (
+    BrowseContract,
+    DeadContract,
+    LongLooksContract,
+    SnapshotContract,
+)
 from tests.contracts.store_owners import (
     HandingBackContract,
     LeaseContract,
@@ -15,7 +21,6 @@ from tests.contracts.store_owners import (
     SuspectContract,
     TakingOverContract,
 )
-from tests.contracts.store_operating import BrowseContract, DeadContract, SnapshotContract
 from tests.contracts.store_races import RacesContract
 from tests.contracts.store_uploads import (
     AbortContract,
@@ -222,3 +227,7 @@ class InlineSnapshot(Inline, SnapshotContract, TestCase):
 
 class ThreadedSnapshot(Threaded, SnapshotContract, TestCase):
     """Snapshot with the thread."""
+
+
+class ThreadedLongLooks(Threaded, LongLooksContract, TestCase):
+    """Long looks with the thread."""

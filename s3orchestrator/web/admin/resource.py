@@ -153,4 +153,6 @@ def _query(query: bytes) -> Mapping[str, str]:
         pairs = parse_qsl(query.decode("ascii"), keep_blank_values=True, errors="strict", max_num_fields=20)
     except (ValueError, UnicodeDecodeError):
         raise Refused(400, "the query is not UTF-8, percent-encoded, with at most 20 parameters") from None
+    if any("\0" in value for _, value in pairs):
+        raise Refused(400, "the query holds a NUL, which nothing here has in its name")
     return dict(pairs)

@@ -167,7 +167,7 @@ class AnswersTests(AdminCase):
 
     def test_bad_queries(self) -> None:
         """A query that is no text is refused."""
-        for query in (b"x=%FF", b"x=\xc3\xbc", b"&".join([b"x=1"] * 21)):
+        for query in (b"x=%FF", b"x=%00", b"x=\xc3\xbc", b"&".join([b"x=1"] * 21)):
             self.assertEqual(self.answer(b"GET /admin/api/thing?" + query)[0], 400, query)
 
     def test_refused(self) -> None:
