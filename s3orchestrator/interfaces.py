@@ -548,9 +548,6 @@ class IBrowse(Interface):
     async def copies(bucket: str, key: str) -> Sequence[Copy]:
         """Where an object is: all its versions, the latest first; nothing if there is no such object."""
 
-    async def objects() -> Mapping[str, int]:
-        """How many live blobs each backend holds, by name; those that hold none may be missing."""
-
     async def unwanted(state: str = "", after: str = "", limit: int = 50) -> tuple[Sequence[Unwanted], str]:
         """
         Return a page of what waits to be deleted, the dead first, and where the next one begins.

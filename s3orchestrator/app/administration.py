@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
-
-from attrs import define, field, frozen
+from attrs import define, field
 from twisted.internet.defer import Deferred
 from twisted.web.resource import Resource
 
@@ -27,21 +25,12 @@ from s3orchestrator.web.admin.workers import Workers
 FSCK = "fsck"
 
 
-@frozen
-class Metering:
-    """What the admin API asks, and tells, those who count what is used of the backends."""
-
-    gauges: Gauges = field(factory=Gauges)
-    flush: Callable[[], Awaitable[object]] | None = None
-
-
 @define(eq=False)
 class Administration:
     """Answers operators, and does what takes long for them; `stop` it before the core is closed."""
 
     _core: Core
     _background: Background
-    _metering: Metering = field(factory=Metering)
     _jobs: Jobs = field(init=False)
 
     def __attrs_post_init__(self) -> None:
@@ -53,14 +42,15 @@ class Administration:
         token = core.config.ui.api_token
         if not token:
             return None
+        gauges = Gauges(core.counters, lambda: core.guards.breakers)
         browse, blobs = Browse(core.ledger.database), core.ledger.blobs
         routes = admin_routes(
-            Status(core.config.mode, core.backends.all, blobs, browse, core.reactor, self._metering.gauges),
+            Status(core.config.mode, core.backends.all, blobs, core.ledger.usage, gauges),
             Workers(self._background.reports, self._trigger, core.reactor),
             Locations(browse),
             CleanupQueue(browse, blobs),
             Checks(self._check, lambda: self._jobs.latest(FSCK), self._jobs.find),
-            UsageFlush(self._metering.flush),
+            UsageFlush(core.usage_flush.run_once),
             LogLevel(),
         )
         return AdminResource(routes, Access.of(token, core.reactor), core.reactor)

@@ -11,6 +11,7 @@ from collections.abc import Callable, Mapping
 
 from attrs import define, field
 from prometheus_client import Gauge
+from twisted.internet.defer import DeferredLock
 from twisted.internet.interfaces import IReactorTime
 
 from s3orchestrator.concurrency import finish
@@ -58,6 +59,7 @@ class UsageFlush:
     _settings: Live[UsageFlushConfig]
     _limits: Callable[[], Mapping[str, Limits]]
     _clock: IReactorTime
+    _turn: DeferredLock = field(factory=DeferredLock, init=False)
     _last: float | None = field(default=None, init=False)
     _is_fast: bool = field(default=False, init=False)
     _counted: float | None = field(default=None, init=False)
@@ -78,12 +80,14 @@ class UsageFlush:
         """
         Record what was counted, learn what others have recorded, and show it.
 
-        At start this makes limits hold from the first request on; at the end nothing is lost.
+        At start this makes limits hold from the first request on; at the end nothing is lost. An
+        operator may ask for it while it is under way: then it is done once more.
         """
-        self._last = self._clock.seconds()
-        # Cancelled in the middle, nobody would know whether it was recorded.
-        await finish(self._flush())
-        await self._show()
+        async with self._turn:
+            self._last = self._clock.seconds()
+            # Cancelled in the middle, nobody would know whether it was recorded.
+            await finish(self._flush())
+            await self._show()
 
     async def _flush(self) -> None:
         taken = self._counters.take()

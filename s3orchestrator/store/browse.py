@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 from attrs import define
@@ -22,9 +22,6 @@ COPIES = """
      WHERE k.name = :bucket AND k.deleted_ms IS NULL AND o.state = 'live'
      ORDER BY v.modified_ms DESC, o.id LIMIT :limit
 """
-
-# One row per backend and bucket: never one per object.
-OBJECTS = "SELECT backend, sum(objects) FROM byte_counts GROUP BY backend"
 
 _UNWANTED = """
     SELECT id, backend, name, state, size, reason, attempts, doomed_ms, due_ms, owner FROM blobs
@@ -59,9 +56,6 @@ class Browse:
     async def copies(self, bucket: str, key: str) -> Sequence[Copy]:
         rows = await self._database.query(COPIES, bucket=bucket, key=key, limit=MOST_COPIES)
         return [_copy_of(*row) for row in rows]
-
-    async def objects(self) -> Mapping[str, int]:
-        return {backend: int(number) for backend, number in await self._database.query(OBJECTS)}
 
     async def unwanted(
         self, state: str = "", after: str = "", limit: int = 50

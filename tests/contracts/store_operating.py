@@ -135,16 +135,6 @@ class BrowseContract(OperatingCase):
         for bucket, key in (("photos", "k"), ("photos", ""), ("albums", "k"), ("nowhere", "k")):
             self.assertEqual(await self.browse.copies(bucket, key), [])
 
-    async def test_objects(self) -> None:
-        """
-        What is live is counted per backend.
-        """
-        for key, backend in (("1", "a"), ("2", "a"), ("3", "b")):
-            await self.kit.put(self.bucket, key, 1, backend)
-        await self.doomed("4")
-        counted = await self.browse.objects()
-        self.assertEqual({name: number for name, number in counted.items() if number}, {"a": 2, "b": 1})
-
     async def test_unwanted(self) -> None:
         """
         An entry tells what it is, why it is there, and when it is tried next.

@@ -51,7 +51,7 @@ class ApiTests(AdminCase):
             ("/cleanup-queue?limit=99999999999999999999", "GET", None, 400),
             ("/cleanup-queue?after=dead.1", "GET", None, 400),
             ("/cleanup-queue/9223372036854775808/retry", "POST", None, 400),
-            ("/usage-flush", "POST", None, 503),
+            ("/usage-flush", "POST", None, 200),
             ("/" + "x" * 4000, "GET", None, 404),
         ):
             answered, document = self.ask(BASE + path, method, body)

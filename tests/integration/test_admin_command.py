@@ -51,7 +51,7 @@ class CommandTests(AdminCase):
         self.assertEqual(self.told("log-level", "debug"), "debug\n")
         self.assertEqual(self.told("log-level"), "debug\n")
         self.assertIn("level must be one of", self.told("log-level", "loud", status=1))
-        self.assertEqual(self.told("usage-flush", status=2), "s3orchestrator admin: usage is not counted\n")
+        self.assertEqual(self.told("usage-flush"), "flushed\n")
 
     def test_cleanup_queue(self) -> None:
         """Dead entries are shown, tried again, written off; the ledger is sound afterwards."""

@@ -53,16 +53,14 @@ class Checks:
 
 @define(eq=False)
 class UsageFlush:
-    """`POST usage-flush`; `flush` is None where nobody counts."""
+    """`POST usage-flush`."""
 
-    _flush: Callable[[], Awaitable[object]] | None
+    _flush: Callable[[], Awaitable[object]]
 
     async def flush(self, ask: Ask) -> Answer:
         """Record what has been counted, now."""
         ask.allow_query()
         ask.allow_body()
-        if self._flush is None:
-            raise Refused(503, "usage is not counted")
         await self._flush()
         return Answer({"status": "flushed"})
 

@@ -3,53 +3,30 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from datetime import UTC, datetime
-from typing import Any, Protocol
+from typing import Any
 
-from attrs import define, field, frozen
-from twisted.internet.interfaces import IReactorTime
+from attrs import define, frozen
 
 from s3orchestrator import __version__
-from s3orchestrator.domain.records import Usage
+from s3orchestrator.domain.breaker import Breaker, State
+from s3orchestrator.domain.records import Inventory, Usage
 from s3orchestrator.errors import StoreUnavailable
-from s3orchestrator.interfaces import IBackend, IBlobs, IBrowse, Traits
+from s3orchestrator.interfaces import IBackend, IBlobs, ICounters, IUsageLedger, Traits
 from s3orchestrator.web.admin.calls import Answer, Ask
-
-
-class Used(Protocol):
-    """What was used of a backend this month."""
-
-    @property
-    def api_requests(self) -> int: ...
-    @property
-    def egress_bytes(self) -> int: ...
-    @property
-    def ingress_bytes(self) -> int: ...
-
-
-@frozen
-class Unused:
-    """Nothing was, or nobody counts."""
-
-    api_requests: int = 0
-    egress_bytes: int = 0
-    ingress_bytes: int = 0
-
-
-def _nothing_used(backend: str) -> Used:
-    return Unused()
-
-
-def _closed(backend: str) -> str:
-    return "closed"
 
 
 @frozen
 class Gauges:
-    """Whom to ask about a backend, by its name: what was used this month, and how its breaker stands."""
+    """Whom to ask what needs no ledger: what was used this month, and how a backend's breaker stands."""
 
-    used: Callable[[str], Used] = _nothing_used
-    breaker: Callable[[str], str] = _closed
+    counters: ICounters
+    breakers: Callable[[], Mapping[str, Breaker]]
+
+    def breaker(self, backend: str) -> str:
+        """Return the state of a breaker; one that is switched off never opens."""
+        breaker = self.breakers().get(backend)
+        state = breaker.state if breaker is not None else State.CLOSED
+        return state.name.lower().replace("_", "-")
 
 
 @define(eq=False)
@@ -59,19 +36,18 @@ class Status:
     _mode: str
     _backends: Callable[[], Sequence[IBackend]]
     _blobs: IBlobs
-    _browse: IBrowse
-    _clock: IReactorTime
-    _gauges: Gauges = field(factory=Gauges)
+    _usage: IUsageLedger
+    _gauges: Gauges
 
     async def show(self, ask: Ask) -> Answer:
         """Answer also while the ledger is away: then without what only the ledger knows."""
         ask.allow_query()
         healthy = True
         usage: Mapping[str, Usage] | None = None
-        objects: Mapping[str, int] = {}
+        held: Mapping[str, Inventory] = {}
         try:
             usage = {known.backend: known for known in await self._blobs.usage()}
-            objects = await self._browse.objects()
+            held = await self._usage.inventory()
         except StoreUnavailable:
             healthy, usage = False, None
         return Answer(
@@ -79,17 +55,17 @@ class Status:
                 "version": __version__,
                 "mode": self._mode,
                 "db_healthy": healthy,
-                "usage_period": f"{datetime.fromtimestamp(self._clock.seconds(), UTC):%Y-%m}",
-                "backends": self._list(usage, objects),
+                "usage_period": self._gauges.counters.period,
+                "backends": self._list(usage, held),
             }
         )
 
-    def _list(self, usage: Mapping[str, Usage] | None, objects: Mapping[str, int]) -> list[dict[str, Any]]:
+    def _list(self, usage: Mapping[str, Usage] | None, held: Mapping[str, Inventory]) -> list[dict[str, Any]]:
         listed = [
             {
                 "name": backend.name,
                 "configured": True,
-                **_held(backend.name, usage, objects),
+                **_held(backend.name, usage, held),
                 **self._of_this_month(backend.name),
                 "breaker": self._gauges.breaker(backend.name),
                 "traits": _traits(backend.traits),
@@ -100,11 +76,11 @@ class Status:
         for left_out in sorted((usage or {}).keys() - names):
             # Without bytes it is only a name that the ledger remembers.
             if usage is not None and usage[left_out].taken:
-                listed.append({"name": left_out, "configured": False, **_held(left_out, usage, objects)})
+                listed.append({"name": left_out, "configured": False, **_held(left_out, usage, held)})
         return listed
 
     def _of_this_month(self, backend: str) -> dict[str, int]:
-        used = self._gauges.used(backend)
+        used = self._gauges.counters.used(backend)
         return {
             "api_requests": used.api_requests,
             "egress_bytes": used.egress_bytes,
@@ -112,18 +88,28 @@ class Status:
         }
 
 
-def _held(name: str, usage: Mapping[str, Usage] | None, objects: Mapping[str, int]) -> dict[str, int | None]:
+def _held(
+    name: str, usage: Mapping[str, Usage] | None, held: Mapping[str, Inventory]
+) -> dict[str, int | None]:
     """Return what the ledger has counted; None stands for not knowing, a limit of 0 for none."""
     if usage is None:
-        members = ("bytes_used", "bytes_limit", "orphan_bytes", "reserved_bytes", "object_count")
+        members = (
+            "bytes_used",
+            "bytes_limit",
+            "orphan_bytes",
+            "reserved_bytes",
+            "object_count",
+            "upload_count",
+        )
         return dict.fromkeys(members)
-    known = usage.get(name, Usage(name))
+    known, inventory = usage.get(name, Usage(name)), held.get(name, Inventory())
     return {
         "bytes_used": known.live,
         "bytes_limit": known.limit or 0,
         "orphan_bytes": known.orphan,
         "reserved_bytes": known.reserved,
-        "object_count": objects.get(name, 0),
+        "object_count": inventory.objects,
+        "upload_count": inventory.uploads,
     }
 
 

@@ -12,6 +12,8 @@ from twisted.trial.unittest import SynchronousTestCase
 from s3orchestrator.app.examining import MOST, Examination
 from s3orchestrator.backends.faults import Fault
 from s3orchestrator.concurrency import start
+from s3orchestrator.domain.breaker import Breaker
+from s3orchestrator.domain.usage import Counters
 from s3orchestrator.interfaces import ITransaction
 from s3orchestrator.services.jobs import Jobs
 from s3orchestrator.services.periodic import Report
@@ -22,7 +24,7 @@ from s3orchestrator.web.admin.cleanup import CleanupQueue
 from s3orchestrator.web.admin.ledger import Checks, UsageFlush
 from s3orchestrator.web.admin.locations import Locations
 from s3orchestrator.web.admin.logs import LogLevel
-from s3orchestrator.web.admin.status import Gauges, Status, Unused
+from s3orchestrator.web.admin.status import Gauges, Status
 from s3orchestrator.web.admin.workers import WAIT, Workers
 from tests.unit.objects.world import SMALL, World
 
@@ -61,20 +63,20 @@ class EndpointCase(SynchronousTestCase):
 
 
 class StatusTests(EndpointCase):
-    def status(self, gauges: Gauges | None = None) -> Any:
+    def status(self, **breakers: Breaker) -> Any:
         core = self.w.core
-        show = Status(
-            "all", core.backends.all, self.blobs, self.browse, self.w.clock, gauges or Gauges()
-        ).show
-        return self.ask(show)
+        gauges = Gauges(core.counters, lambda: breakers)
+        return self.ask(Status("all", core.backends.all, self.blobs, core.ledger.usage, gauges).show)
 
     def test_shape(self) -> None:
-        """Every figure has its name; what nobody counts is 0, and closed."""
+        """Every figure has its name."""
         self.w.put("k", SMALL)
         document = self.status()
         self.assertEqual((document["db_healthy"], document["mode"]), (True, "all"))
         self.assertEqual(document["usage_period"], "2025-06")
         first, second = document["backends"]
+        used = [first.pop(name) for name in ("api_requests", "egress_bytes", "ingress_bytes")]
+        self.assertGreaterEqual(used, [1, 0, len(SMALL)])
         self.assertEqual(
             {name: value for name, value in first.items() if name != "traits"},
             {
@@ -85,9 +87,7 @@ class StatusTests(EndpointCase):
                 "orphan_bytes": 0,
                 "reserved_bytes": 0,
                 "object_count": 1,
-                "api_requests": 0,
-                "egress_bytes": 0,
-                "ingress_bytes": 0,
+                "upload_count": 0,
                 "breaker": "closed",
             },
         )
@@ -95,13 +95,19 @@ class StatusTests(EndpointCase):
         self.assertEqual((second["name"], second["object_count"]), ("b", 0))
 
     def test_gauges(self) -> None:
-        """What is asked of others is asked by the backend's name."""
-        used = {"a": Unused(1, 2, 3), "b": Unused(4)}
-        first, second = self.status(Gauges(used.__getitem__, lambda name: f"{name}-open"))["backends"]
-        self.assertEqual(
-            [first[name] for name in ("api_requests", "egress_bytes", "ingress_bytes")], [1, 2, 3]
-        )
-        self.assertEqual((second["api_requests"], second["breaker"]), (4, "b-open"))
+        """What was used this month is the backend's own, and so is the breaker."""
+        before = [backend["api_requests"] for backend in self.status()["backends"]]
+        self.w.core.counters.add("b", Counters(4, 5, 6))
+        breaker = Breaker(1, 60.0, lambda: 0.0)
+        made = breaker.admit(0.0)
+        assert made is not None
+        breaker.failed(made, 0.0)
+        first, second = self.status(b=breaker)["backends"]
+        self.assertEqual([first["api_requests"], second["api_requests"]], [before[0], before[1] + 4])
+        self.assertGreaterEqual(second["egress_bytes"], 5)
+        self.assertEqual([first["breaker"], second["breaker"]], ["closed", "open"])
+        breaker.admit(100.0)
+        self.assertEqual(self.status(b=breaker)["backends"][1]["breaker"], "half-open")
 
     def test_left_out(self) -> None:
         """A backend that holds something and is not configured is shown as that."""
@@ -387,15 +393,12 @@ class ChecksTests(EndpointCase):
 
 class OthersTests(EndpointCase):
     def test_usage(self) -> None:
-        """What is counted is written down; if nobody counts, that is the answer."""
-        self.assertEqual(self.refusal(UsageFlush(None).flush), (503, "usage is not counted"))
-        flushed: list[bool] = []
-
-        async def flush() -> None:
-            flushed.append(True)
-
-        self.assertEqual(self.ask(UsageFlush(flush).flush), {"status": "flushed"})
-        self.assertEqual(flushed, [True])
+        """What was counted is in the ledger afterwards."""
+        core = self.w.core
+        core.counters.add("a", Counters(7))
+        self.assertEqual(self.ask(UsageFlush(core.usage_flush.run_once).flush), {"status": "flushed"})
+        recorded = self.w.run(core.ledger.usage.totals(core.counters.period))
+        self.assertGreaterEqual(recorded["a"].api_requests, 7)
 
     def test_log_level(self) -> None:
         """It is shown and set; what is unknown changes nothing."""
