@@ -116,6 +116,10 @@ class GuardedLedger:
         """See `IDatabase`."""
         return await self._through(partial(self._inner.query, statement, **parameters))
 
+    async def snapshot(self, work: Callable[[ITransaction], Awaitable[T]]) -> T:
+        """See `IDatabase`."""
+        return await self._through(partial(self._inner.snapshot, work))
+
     async def measure_time(self) -> None:
         """See `ILedger`."""
         await self._through(self._inner.measure_time)

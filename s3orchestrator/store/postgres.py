@@ -34,6 +34,7 @@ from s3orchestrator.store.owners import register
 from s3orchestrator.store.pgtransaction import (
     FAILURES,
     ConnectionLost,
+    PostgresTransaction,
     in_transaction,
     is_standby,
     may_succeed,
