@@ -48,7 +48,7 @@ def run(options: FsckOptions, stdout: TextIO, stderr: TextIO) -> int:
     if loaded is None:
         return IN_USE
     path = loaded.config.database.path
-    if not os.path.exists(path):
+    if loaded.config.database.engine == "sqlite" and not os.path.exists(path):
         # Opening it would make an empty one, which is always clean.
         stderr.write(f"s3orchestrator fsck: there is no ledger at {path}: is that database.path right?\n")
         return IN_USE
