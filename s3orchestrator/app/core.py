@@ -14,7 +14,7 @@ from attrs import define, frozen
 
 from s3orchestrator.app.leasing import lease_on, under_lease
 from s3orchestrator.app.ledgers import Ledger, ledger_on
-from s3orchestrator.backends.building import backend_of
+from s3orchestrator.backends.building import backend_of, make_ready
 from s3orchestrator.backends.guards import Guards
 from s3orchestrator.config.live import Live
 from s3orchestrator.config.sections import Config
@@ -119,6 +119,8 @@ async def build_core(
         backend = (stand_ins or {}).get(settings.name) or backend_of(
             settings, config.server, reactor, holds_data=settings.name in holding
         )
+        if settings.name not in holding:
+            await make_ready(backend, config.server.backend_timeout, reactor)
         guarded = guards.around(wrapping.backend(backend))
         # Outermost: that we may not send says nothing of the backend.
         by_name[settings.name] = under_lease(guarded, lease, database, reactor)

@@ -6,8 +6,13 @@ from typing import Any
 
 from s3orchestrator.backends.directory import DirectoryBackend
 from s3orchestrator.backends.memory import MemoryBackend
+from s3orchestrator.concurrency import deadline
 from s3orchestrator.config.sections import BackendConfig, ServerConfig
+from s3orchestrator.errors import BackendUnavailable
 from s3orchestrator.interfaces import IBackend
+from s3orchestrator.telemetry.logging import make_logger
+
+_log = make_logger()
 
 
 def backend_of(settings: BackendConfig, server: ServerConfig, reactor: Any, *, holds_data: bool) -> IBackend:
@@ -24,3 +29,18 @@ def backend_of(settings: BackendConfig, server: ServerConfig, reactor: Any, *, h
     from s3orchestrator.backends.s3 import S3Backend  # brings TLS and more, which not everybody needs
 
     return S3Backend.of(settings, server, reactor)
+
+
+async def make_ready(backend: IBackend, seconds: float, reactor: Any) -> None:
+    """
+    Make a new directory ours before the ledger counts anything there; other backends need nothing.
+
+    Afterwards it could not be told from the mount point of a disk that is away: not even what was only
+    reserved when we died could be cleaned up.
+    """
+    if not isinstance(backend, DirectoryBackend):
+        return
+    try:
+        await deadline(seconds, backend.open(), reactor, lambda: BackendUnavailable("no answer", sent=False))
+    except BackendUnavailable as error:
+        _log.warn("{backend} cannot be used yet: {error}", backend=backend.name, error=str(error))
