@@ -44,6 +44,25 @@ def wait_until(condition: Callable[[], object], what: str, patience: float = PAT
         time.sleep(0.05)
 
 
+class Process(Protocol):
+    """A process that somebody has started for us: what of `subprocess.Popen` is used here."""
+
+    pid: int
+    returncode: Any
+
+    def poll(self) -> int | None:
+        """Its exit status, if it has ended."""
+
+    def wait(self, timeout: float | None = None) -> int:
+        """Its exit status, once it has ended."""
+
+    def send_signal(self, sig: int) -> None:
+        """Send it a signal, unless it has ended."""
+
+    def kill(self) -> None:
+        """End it."""
+
+
 @define(eq=False)
 class Daemon:
     """
@@ -57,7 +76,7 @@ class Daemon:
     log: Path
     environment: Mapping[str, str] = field(factory=lambda: dict(os.environ))
     directory: Path | None = None
-    _process: subprocess.Popen[bytes] | None = field(init=False, default=None)
+    _process: Process | None = field(init=False, default=None)
 
     @property
     def endpoint(self) -> str:
@@ -75,15 +94,7 @@ class Daemon:
         assert self._process is None, "it is running"
         # Or it would be taken for ours; and README's port may be wanted by more than one run of these tests.
         wait_until(self._port_is_free, f"somebody else listens on port {self.port}")
-        with self.log.open("ab") as log:
-            self._process = subprocess.Popen(
-                [COMMAND, *self.arguments],
-                stdout=log,
-                stderr=log,
-                stdin=subprocess.DEVNULL,
-                env=dict(self.environment),
-                cwd=self.directory,
-            )
+        self._process = self._spawn()
         atexit.register(self.kill)
         try:
             wait_until(self._is_ready_or_gone, f"not ready\n{self.tail()}")
@@ -91,6 +102,17 @@ class Daemon:
         except AssertionError:
             self.kill()
             raise
+
+    def _spawn(self) -> Process:
+        with self.log.open("ab") as log:
+            return subprocess.Popen(
+                [COMMAND, *self.arguments],
+                stdout=log,
+                stderr=log,
+                stdin=subprocess.DEVNULL,
+                env=dict(self.environment),
+                cwd=self.directory,
+            )
 
     def stop(self) -> None:
         """
@@ -292,7 +314,8 @@ class LedgerFile(LedgerRows):
     def query(self, statement: str) -> list[Any]:
         """See `LedgerRows`."""
         # Not read-only: a reader of a write-ahead log may have to make its index anew.
-        with closing(sqlite3.connect(f"file:{self.path}?mode=rw", uri=True, timeout=PATIENCE)) as ledger:
+        place = f"file:{self.path}?mode=rw"
+        with closing(sqlite3.connect(place, uri=True, timeout=PATIENCE, isolation_level=None)) as ledger:
             return list(ledger.execute(statement))
 
 
@@ -368,10 +391,14 @@ class Deployment:
                 held[copy.backend][copy.name] = expected.get(key, "")
         for backend, storage in self.storage.items():
             wrong += _differences(backend, storage, held[backend])
-        checked = fsck(self.config_path, "--deep")
+        checked = self.fsck("--deep")
         if checked.returncode != 0 or checked.stdout.strip() != "clean":
             wrong.append(f"fsck --deep: status {checked.returncode}: {checked.stdout}{checked.stderr}")
         return wrong
+
+    def fsck(self, *options: str) -> subprocess.CompletedProcess[str]:
+        """Check the ledger, which nobody serves."""
+        return fsck(self.config_path, *options)
 
 
 def _differences(backend: str, storage: Storage, expected: Mapping[str, str]) -> list[str]:

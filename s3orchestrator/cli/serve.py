@@ -12,6 +12,7 @@ from twisted.internet.interfaces import IReactorCore
 from twisted.python import usage
 from twisted.python.failure import Failure
 
+from s3orchestrator.app.core import Wrapping
 from s3orchestrator.app.orchestrator import Orchestrator, build
 from s3orchestrator.app.process import begun, survive_hangups, take_descriptors
 from s3orchestrator.cli.explaining import CommandOptions
@@ -75,7 +76,13 @@ def _observer(form: str | None) -> LineObserver:
     return terminal() if form == "text" else observer()
 
 
-def serve(loaded: Loaded, log: LineObserver, stderr: TextIO, announce: str = "") -> int:
+def serve(
+    loaded: Loaded,
+    log: LineObserver,
+    stderr: TextIO,
+    announce: str = "",
+    wrapping: Wrapping | None = None,
+) -> int:
     """
     Run the reactor until a signal; `announce` is printed once clients are being served.
 
@@ -86,7 +93,7 @@ def serve(loaded: Loaded, log: LineObserver, stderr: TextIO, announce: str = "")
     core = IReactorCore(reactor)
     begin_logging(log, loaded.config.server.log_level)
     take_descriptors()
-    orchestrator = build(loaded.config, core)
+    orchestrator = build(loaded.config, core, wrapping)
     status = 0
 
     def failed(failure: Failure) -> None:
