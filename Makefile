@@ -48,6 +48,14 @@ contracts: venv prerequisites  ## one suite per interface, on every provider
 integration: venv prerequisites  ## the whole program on real servers
 	$(PYTEST) tests/integration $(ARGS)
 
+.PHONY: faults
+faults: venv prerequisites  ## crashes, failing networks, disks and databases; FULL=1 for longer
+	$(PYTEST) tests/faults $(ARGS)
+
+.PHONY: soak
+soak: venv prerequisites  ## all of it at random (MINUTES=30, SEED=n, ARGS="--ledger postgres")
+	$(PYTHON) -m tests.faults.soak $(if $(MINUTES),--minutes $(MINUTES)) $(if $(SEED),--seed $(SEED)) $(ARGS)
+
 .PHONY: clients
 clients: venv prerequisites  ## AWS CLI, boto3, rclone, s3cmd, restic, the JavaScript SDK
 	$(PYTEST) tests/clients $(ARGS)

@@ -15,7 +15,7 @@ import xml.etree.ElementTree as ElementTree
 from dataclasses import dataclass
 from pathlib import Path
 
-TESTS = ("unit", "contracts", "integration", "clients")
+TESTS = ("unit", "contracts", "integration", "faults", "clients")
 CHECKS = ("lint", "types", "docs")
 REPORTS = Path(".cache/reports")
 

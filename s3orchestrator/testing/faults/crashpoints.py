@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import os
 import signal
-from collections.abc import Awaitable, Callable, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from enum import Enum
 from typing import Any, TypeVar
@@ -256,11 +256,17 @@ class CrashingBackend:
             )
 
     async def complete_upload(
-        self, name: str, upload_id: str, parts: Sequence[tuple[int, str]], *, exclusive: bool
+        self,
+        name: str,
+        upload_id: str,
+        parts: Sequence[tuple[int, str]],
+        *,
+        exclusive: bool,
+        late: Mapping[str, str] | None = None,
     ) -> Stored:
         """Make the object; a point."""
         with self._points.around(f"{self.name}: complete upload"):
-            return await self._backend.complete_upload(name, upload_id, parts, exclusive=exclusive)
+            return await self._backend.complete_upload(name, upload_id, parts, exclusive=exclusive, late=late)
 
     async def abort_upload(self, name: str, upload_id: str) -> None:
         """Discard an upload; a point."""
