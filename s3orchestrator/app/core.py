@@ -178,7 +178,7 @@ def _objects(
     reader = ObjectReader(ledger.versions, backends, Doubts(ledger.blobs, cleaner), degraded)
     writer = ObjectWriter(backends, ledger.blobs, committer, cleaner, ledger_id, keep)
     return Objects(
-        Catalog(ledger.buckets, cleaner),
+        Catalog(ledger.buckets, cleaner, is_shared=ledger.database.operations.is_shared),
         reader,
         writer,
         ObjectDeleter(ledger.versions, cleaner, locations.forget),

@@ -10,6 +10,7 @@ decides: nothing is written to a bucket that another instance has removed.
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from contextlib import suppress
 
 from attrs import Factory, define, field
 
@@ -26,13 +27,14 @@ NOTICES = ("buckets", "")
 
 @define(eq=False)
 class Catalog:
-    """Finds, makes and removes buckets."""
+    """Finds, makes and removes buckets. `is_shared`: other instances do so, too."""
 
     log = make_logger()
     _buckets: IBuckets
     _cleaner: Cleaner
     _served: dict[str, Bucket] = Factory(dict)
     _of_file: frozenset[str] = frozenset()
+    _is_shared: bool = field(default=False, kw_only=True)
     _changes: int = field(default=0, init=False)
     _is_reading: bool = field(default=False, init=False)
     _is_stale: bool = field(default=False, init=False)
@@ -60,6 +62,22 @@ class Catalog:
             if changes == self._changes:  # else what was read may be older than what we did
                 self._served = served
                 return
+
+    async def look_for(self, name: str) -> None:
+        """
+        Serve a bucket of which we have not heard yet: whoever made it a moment ago may ask us for it now.
+
+        What the ledger does not tell, because it is away, is not served.
+        """
+        if self._is_shared and name not in self._served:
+            with suppress(StoreUnavailable):
+                await self._serve_unheard_of(name)
+
+    async def look_again(self) -> None:
+        """Know what there is now, for whoever asks for just that; while the ledger is away, what there was."""
+        if self._is_shared:
+            with suppress(StoreUnavailable):
+                await self.reload()
 
     def heard(self, notice: str) -> None:
         """Read the buckets again if that is what another instance tells us to."""

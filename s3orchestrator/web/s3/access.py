@@ -29,6 +29,9 @@ class Access(IntEnum):
     FULL = 3
 
 
+# What these tell is which buckets there are.
+_ABOUT_BUCKETS = frozenset({Operation.LIST_BUCKETS, Operation.HEAD_BUCKET, Operation.CREATE_BUCKET})
+
 _NEEDED = {Right.READ: Access.READ, Right.WRITE: Access.WRITE, Right.DELETE: Access.FULL}
 
 
@@ -141,6 +144,13 @@ class AccessControl:
             raise S3Error("AccessDenied")
         return Authenticated(identity)
 
+    async def learn(self, operation: Operation, name: str | None) -> None:
+        """Hear of what other instances have done to buckets a moment ago, where it matters to this operation."""
+        if operation in _ABOUT_BUCKETS:
+            await self._catalog.look_again()
+        elif name is not None:
+            await self._catalog.look_for(name)
+
     def authorise(self, identity: Identity, operation: Operation, name: str | None) -> Bucket | None:
         """
         Return the bucket the operation is about; None for operations without one.
@@ -182,9 +192,18 @@ class AccessControl:
         if not identity.may_create:
             raise S3Error("AccessDenied")
 
+    async def reach_source(self, identity: Identity, name: str) -> Bucket:
+        """
+        Return the bucket that a copy is made from.
+
+        :raises S3Error: as `authorise`.
+        """
+        await self._catalog.look_for(name)
+        return self.reach(identity, name)
+
     def reach(self, identity: Identity, name: str) -> Bucket:
         """
-        Return a bucket the caller may at least read, also for the source of a copy.
+        Return a bucket the caller may at least read.
 
         :raises S3Error: as `authorise`.
         """

@@ -60,7 +60,7 @@ class MultipartOperations:
         refuse_body(call)
         place = _place(task)
         source = CopySource.of(call)
-        bucket = self._access.reach(task.identity, source.bucket)
+        bucket = await self._access.reach_source(task.identity, source.bucket)
         condition = ReadCondition.of_copy_source(call)
 
         def decide(version: Version) -> ByteRange | None:

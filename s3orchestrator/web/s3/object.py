@@ -104,7 +104,7 @@ class ObjectOperations:
         source = CopySource.of(call)
         check_tagging_directive(call)
         replace = replaces_metadata(call)
-        source_bucket = self._access.reach(task.identity, source.bucket)
+        source_bucket = await self._access.reach_source(task.identity, source.bucket)
         if (source.bucket, source.key) == (task.bucket.name, task.key) and not replace:
             raise S3Error(
                 "InvalidRequest",

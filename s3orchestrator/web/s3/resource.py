@@ -127,6 +127,7 @@ class S3Resource(Resource):
         visit.identity = authenticated.identity
         if authenticated.verified is not None:
             visit.access_key = authenticated.verified.access_key_id
+        await self._access.learn(operation, call.bucket)
         bucket = self._access.authorise(authenticated.identity, operation, call.bucket)
         self._access.check_expected_owner(authenticated.identity, call)
         refuse_unsupported(call, operation)

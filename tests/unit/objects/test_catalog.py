@@ -130,13 +130,18 @@ class CatalogTests(SynchronousTestCase):
         self.assertEqual(self.names(), ["photos"])
 
 
+async def away(*_: object, **__: object) -> Any:
+    """A read that is not answered."""
+    raise StoreUnavailable("away")
+
+
 class InstancesTests(SynchronousTestCase):
     """Two instances that serve the buckets of one ledger; notices are passed on by hand."""
 
     def setUp(self) -> None:
         self.w = World()
         self.one = self.w.core.objects.catalog
-        self.two = Catalog(self.w.core.ledger.buckets, self.w.core.cleaner)
+        self.two = Catalog(self.w.core.ledger.buckets, self.w.core.cleaner, is_shared=True)
         self.w.run(self.two.load(["photos"]))
 
     def names(self, catalog: Catalog) -> list[str]:
@@ -151,6 +156,24 @@ class InstancesTests(SynchronousTestCase):
         self.w.run(self.two.delete(bucket))
         self.one.heard("")  # something may have been missed
         self.assertEqual(self.names(self.one), ["photos"])
+
+    def test_asked_for_before_heard_of(self) -> None:
+        """Whoever made a bucket elsewhere finds it here at once; a list of buckets is never behind."""
+        bucket = self.w.run(self.one.create("docs", "alice"))
+        self.w.run(self.two.look_for("docs"))
+        self.assertEqual(self.two.get("docs"), bucket)
+        self.w.run(self.one.delete(bucket))
+        self.w.run(self.two.look_again())
+        self.assertEqual(self.names(self.two), ["photos"])
+
+    def test_asked_for_while_the_ledger_is_away(self) -> None:
+        """What is not known is not served, and what is stays."""
+        self.w.run(self.one.create("docs", "alice"))
+        self.w.points.transacting = lambda number: StoreUnavailable
+        self.w.ledger.query = away  # type: ignore[method-assign]
+        self.w.run(self.two.look_for("docs"))
+        self.w.run(self.two.look_again())
+        self.assertEqual(self.names(self.two), ["photos"])
 
     def test_other_notices(self) -> None:
         """Of anything else nothing is read."""
