@@ -85,8 +85,11 @@ class Services:
         watchdog = Watchdog(lambda: core.guards.breakers, core.reactor)
         pending = config.write_path.pending_pattern
         reaper = PendingReaper(ledger.blobs, core.lease, pending.min_age)
+        lease = self._own("lease", core.lease.interval, LeaseKeeper(core.lease, ledger.blobs).run_once)
+        # Nothing is sent for longer than need be, and what nobody heard the outcome of is handed back.
+        ledger.database.on_back(lease.trigger)
         own = [
-            self._own("lease", core.lease.interval, LeaseKeeper(core.lease, ledger.blobs).run_once),
+            lease,
             self._own("usage-flush", core.usage_flush.tick, core.usage_flush.run_if_due),
             self._own("watchdog", MINUTE, watchdog.run_once),
             self._own("hand-over", often, self._hand_over),
