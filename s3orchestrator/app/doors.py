@@ -49,7 +49,8 @@ class Doors:
             write_timeout=server.write_timeout,
             idle_timeout=server.idle_timeout,
         )
-        self._health = Health(lambda: self._core.ledger.database.is_away)
+        database = self._core.ledger.database
+        self._health = Health(lambda: database.is_away, lambda: database.takes_changes)
         s3: Resource = Elsewhere() if self._config.mode == "worker" else self._s3()
         self._administration = Administration(self._core, self._background)
         root = Root(self._health, s3, server.domains, self._administration.resource())

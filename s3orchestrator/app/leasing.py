@@ -9,6 +9,7 @@ from typing import Any
 from s3orchestrator.backends.leased import LeasedBackend
 from s3orchestrator.config.sections import Config
 from s3orchestrator.interfaces import IBackend
+from s3orchestrator.store.guarded import GuardedLedger
 from s3orchestrator.store.operations import ILedger
 from s3orchestrator.store.owners import Lease
 
@@ -18,10 +19,10 @@ def seconds_since_boot() -> float:
     return clock_gettime(CLOCK_BOOTTIME)
 
 
-def lease_on(database: ILedger, config: Config, lapsed: Callable[[], object]) -> Lease:
+def lease_on(database: GuardedLedger, config: Config, lapsed: Callable[[], object]) -> Lease:
     """Return the lease of this process, which must be renewed before anything is sent."""
     length = config.cleanup_queue.claim_grace_period if database.operations.is_shared else None
-    return Lease(database, length, seconds_since_boot, lapsed=lapsed)
+    return Lease(database, length, seconds_since_boot, lapsed=lapsed, too_new=database.refuse_changes)
 
 
 def under_lease(backend: IBackend, lease: Lease, database: ILedger, reactor: Any) -> IBackend:

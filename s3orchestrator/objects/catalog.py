@@ -74,7 +74,7 @@ class Catalog:
                 await self._serve_unheard_of(name)
 
     async def look_again(self) -> None:
-        """Know what there is now, for whoever asks for just that; while the ledger is away, what there was."""
+        """Know what there is now, for whoever asks just that; while the ledger is away, what there was."""
         if self._is_shared:
             with suppress(StoreUnavailable):
                 await self.reload()

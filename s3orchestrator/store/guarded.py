@@ -60,6 +60,7 @@ class GuardedLedger:
     _on_away: list[Told] = field(init=False, factory=list)
     _on_back: list[Told] = field(init=False, factory=list)
     _is_closed: bool = field(init=False, default=False)
+    _refusal: OrchestratorError | None = field(init=False, default=None)
 
     def __attrs_post_init__(self) -> None:
         # The jitter is in our own timer: nobody else lets a probe through.
@@ -108,8 +109,25 @@ class GuardedLedger:
         """See `ILedger`."""
         self._inner.on_notice(hear)
 
+    @property
+    def takes_changes(self) -> bool:
+        """Tell whether this process may change the ledger; see `refuse_changes`."""
+        return self._refusal is None
+
+    def refuse_changes(self, reason: OrchestratorError) -> None:
+        """Change nothing any more: a newer release has changed what this one would damage. Reads go on."""
+        if self._refusal is None:
+            self.log.critical("nothing is written any more, upgrade this one: {reason}", reason=str(reason))
+        self._refusal = reason
+
     async def transact(self, work: Callable[[ITransaction], Awaitable[T]]) -> T:
-        """See `IDatabase`."""
+        """
+        See `IDatabase`.
+
+        :raises StoreUnavailable: also when changes are being refused.
+        """
+        if self._refusal is not None:
+            raise StoreUnavailable(f"the ledger must not be changed: {self._refusal}")
         return await self._through(partial(self._inner.transact, work))
 
     async def query(self, statement: str, **parameters: object) -> list[Row]:

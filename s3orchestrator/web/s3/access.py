@@ -145,7 +145,7 @@ class AccessControl:
         return Authenticated(identity)
 
     async def learn(self, operation: Operation, name: str | None) -> None:
-        """Hear of what other instances have done to buckets a moment ago, where it matters to this operation."""
+        """Hear of what other instances did to buckets a moment ago, where it matters to the operation."""
         if operation in _ABOUT_BUCKETS:
             await self._catalog.look_again()
         elif name is not None:

@@ -8,11 +8,18 @@ from typing import TypeVar
 from prometheus_client import REGISTRY
 from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.task import Clock
+from twisted.logger import LogEvent, LogLevel, globalLogPublisher
 from twisted.trial.unittest import SynchronousTestCase
 
 from s3orchestrator.concurrency import start
 from s3orchestrator.domain.breaker import STALE_AFTER
-from s3orchestrator.errors import NoSuchKey, OrchestratorError, StoreUnavailable, TransactionUnclear
+from s3orchestrator.errors import (
+    LedgerTooNew,
+    NoSuchKey,
+    OrchestratorError,
+    StoreUnavailable,
+    TransactionUnclear,
+)
 from s3orchestrator.interfaces import ITransaction
 from s3orchestrator.store.guarded import GuardedLedger
 from tests.unit.objects.away import SwitchedLedger
@@ -83,6 +90,24 @@ class GuardedLedgerTests(SynchronousTestCase):
         self.assertIs(self.ledger.operations, self.inner.operations)
         self.assertEqual(self.ledger.now_ms(), self.inner.now_ms())
         self.assertFalse(self.ledger.is_away)
+
+    def test_refused_changes(self) -> None:
+        """When a newer release has changed the ledger it is read, and not written; that is said once."""
+        critical: list[LogEvent] = []
+
+        def hear(event: LogEvent) -> None:
+            if event["log_level"] is LogLevel.critical:
+                critical.append(event)
+
+        globalLogPublisher.addObserver(hear)
+        self.addCleanup(globalLogPublisher.removeObserver, hear)
+        for _ in range(2):
+            self.ledger.refuse_changes(LedgerTooNew("level 9 needs a release of level 9"))
+        self.assertFalse(self.ledger.takes_changes)
+        self.fails()
+        self.assertEqual(len(self.successResultOf(start(self.ledger.query("SELECT 1 AS n")))), 1)
+        self.assertFalse(self.ledger.is_away)
+        self.assertEqual(len(critical), 1)
 
     def test_away_after_failures_in_a_row(self) -> None:
         """A success in between starts the count anew; queries count as well as transactions."""

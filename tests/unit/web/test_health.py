@@ -14,7 +14,8 @@ from tests.unit.web.serving import Served
 class HealthTests(SynchronousTestCase):
     def setUp(self) -> None:
         self.degraded = False
-        self.health = Health(lambda: self.degraded)
+        self.fit = True
+        self.health = Health(lambda: self.degraded, lambda: self.fit)
         self.served = Served(self.health)
 
     def get(self, path: bytes, method: bytes = b"GET") -> tuple[bytes, bytes]:
@@ -43,6 +44,12 @@ class HealthTests(SynchronousTestCase):
         )
         self.health.ready = True
         self.assertEqual(self.get(b"/health/ready"), (b"HTTP/1.1 200 OK", b'{"status": "ready"}'))
+
+    def test_unfit(self) -> None:
+        """One that may not do all of its work is sent no requests, and goes on living."""
+        self.health.ready, self.fit = True, False
+        self.assertEqual(self.get(b"/health/ready")[0], b"HTTP/1.1 503 Service Unavailable")
+        self.assertEqual(self.get(b"/health")[0], b"HTTP/1.1 200 OK")
 
     def test_other_methods(self) -> None:
         """HEAD works as well, others are refused."""
