@@ -125,7 +125,8 @@ async def build_core(
         # Outermost: that we may not send says nothing of the backend.
         by_name[settings.name] = under_lease(guarded, lease, database, reactor)
     backends = Backends(_fleet(config), by_name, ledger.blobs, reactor, guards)
-    cleaner = Cleaner(backends, ledger.blobs, ledger.uploads, reactor, database.ledger_id)
+    at_once = config.cleanup_queue.concurrency
+    cleaner = Cleaner(backends, ledger.blobs, ledger.uploads, reactor, database.ledger_id, at_once)
     flush = UsageFlush(
         counters,
         ledger.usage,

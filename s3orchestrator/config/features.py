@@ -36,7 +36,6 @@ from s3orchestrator.config.settings import (
 PLACEMENTS = Literal["pack", "spread"]
 
 MISSING = "not part of this release"
-CLEANUP = f"the cleanup service is {MISSING}"
 
 
 @frozen(kw_only=True)
@@ -100,7 +99,7 @@ class CleanupQueueConfig:
     """Deleting from the backends what no version needs any more."""
 
     concurrency: int = setting(
-        10, check=at_least(1), zero_is_default=True, idle=CLEANUP, doc="Deletions at a time."
+        10, check=at_least(1), zero_is_default=True, doc="Deletions at a time, on each backend."
     )
     multipart_stale_timeout: Duration = setting(
         parse_duration("24h"),

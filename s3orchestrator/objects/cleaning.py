@@ -26,8 +26,6 @@ from s3orchestrator.interfaces import IBackend, IBlobs, IUploads
 from s3orchestrator.objects.backends import Backends
 from s3orchestrator.telemetry.logging import make_logger
 
-# Deletes in flight on one backend: enough to keep up with a client, few enough not to starve it.
-AT_ONCE = 16
 # Beyond this the claim is given back, and the sweep takes it from the ledger.
 MAX_WAITING = 10_000
 MAX_WAITING_EACH = 2_000  # on one backend, so that one that stalls leaves room for the others
@@ -50,7 +48,8 @@ class Cleaner:
     """
     Deletes doomed blobs from their backends, in the background.
 
-    Each backend has a queue of its own: one that does not answer keeps nobody waiting.
+    Each backend has a queue of its own, of which `at_once` are being deleted: one that does not
+    answer keeps nobody waiting.
     """
 
     log = make_logger()
@@ -59,6 +58,7 @@ class Cleaner:
     _uploads: IUploads
     _clock: IReactorTime
     _ledger_id: str
+    _at_once: int
     _queues: defaultdict[str, _Queue] = field(factory=lambda: defaultdict(_Queue), init=False)
     _running: set[Deferred[Any]] = field(factory=set, init=False)
     _gathered: list[tuple[Blob, bool]] = field(factory=list, init=False)
@@ -82,7 +82,7 @@ class Cleaner:
                 continue
             room -= 1
             queue.waiting.append((blob, unclear))
-            if queue.workers < AT_ONCE:
+            if queue.workers < self._at_once:
                 queue.workers += 1
                 self._background(self._work(queue))
         if too_many:

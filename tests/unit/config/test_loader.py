@@ -208,10 +208,9 @@ notifications: {endpoints: []}
 
     def test_tuning_without_effect(self) -> None:
         """A changed number that tunes nothing yet is a warning, so that nothing is silently ignored."""
-        loaded = load(
-            MINIMAL + "circuit_breaker: {failure_threshold: 9}\ncleanup_queue: {concurrency: 1}\n", {}
-        )
-        self.assertEqual([*warnings(loaded)], ["cleanup_queue.concurrency"])
+        tuned = "cleanup_queue: {concurrency: 1, multipart_stale_timeout: 1h}\n"
+        loaded = load(MINIMAL + tuned, {})
+        self.assertEqual([*warnings(loaded)], ["cleanup_queue.multipart_stale_timeout"])
 
     def test_writes_are_always_written_down(self) -> None:
         """The reservation before each write cannot be turned off."""
