@@ -31,7 +31,10 @@ _CONFIGURATION = """\
 server: {{listen_addr: "127.0.0.1:${{S3O_PORT}}", log_level: info, backend_timeout: {timeout}}}
 {ledger}
 routing_strategy: spread
-write_path: {{quiet_period: {quiet}ms, replay_limit: {replay_limit}}}
+write_path:
+  quiet_period: {quiet}ms
+  replay_limit: {replay_limit}
+  pending_pattern: {{reaper_interval: 1s, min_age: 1s}}
 backends:
 {backends}
 buckets:
@@ -136,8 +139,13 @@ class Site(Deployment):
         super().settle()
 
     def hasten(self) -> None:
-        """Let what is doomed be due. Rests take as long as they take: that is what they are for."""
+        """
+        Let what is doomed be due, and the leases of the dead lapse; nobody may be running.
+
+        Rests take as long as they take: that is what they are for.
+        """
         self.ledger.query("UPDATE blobs SET due_ms = doomed_ms WHERE state = 'doomed' RETURNING id")
+        self.ledger.query("UPDATE owners SET lease_until_ms = 0 WHERE lease_until_ms > 0 RETURNING id")
 
     def fsck(self, *options: str) -> subprocess.CompletedProcess[str]:
         """Check the ledger, which nobody serves."""

@@ -16,9 +16,11 @@ SECONDS = 300.0 if os.environ.get("FULL") else 15.0
 class ModelTests(SynchronousTestCase):
     maxDiff = None
 
-    def check(self, *backends: str, least: int = 20, database: Database | None = None) -> None:
+    def check(
+        self, *backends: str, least: int = 20, database: Database | None = None, instances: int = 1
+    ) -> None:
         """What clients saw can be explained, and in the end everything is where it belongs."""
-        ordeal = Ordeal(Path(self.mktemp()).absolute(), backends, 3, database)
+        ordeal = Ordeal(Path(self.mktemp()).absolute(), backends, 3, database, instances)
         ordeal.start()
         self.addCleanup(ordeal.stop)
         ordeal.run(deadline(SECONDS))
@@ -42,7 +44,7 @@ class ModelTests(SynchronousTestCase):
         self.check("disk", "radosgw")
 
     def test_postgres(self) -> None:
-        """The same on a database that is killed, frozen, and cut off."""
+        """Two daemons on one database that is killed, frozen, and cut off."""
         database = Database()
         self.addCleanup(database.stop)
-        self.check("disk", "disk", least=5, database=database)
+        self.check("disk", "disk", least=5, database=database, instances=2)
