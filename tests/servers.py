@@ -147,7 +147,8 @@ def postgres() -> Postgres:
 
     It promises durability to nobody: the machine does not go down with the tests.
     """
-    running = _Running("postgres", user=_ordinary_user())
+    # It ends its own processes then; those of one that was killed would go on writing for a while.
+    running = _Running("postgres", user=_ordinary_user(), ending=signal.SIGQUIT)
     data, port = str(running.directory / "data"), free_port()
     running.run([_postgres_program("initdb"), "-D", data, "-U", "tester", "-A", "trust",
                  "-E", "UTF8", "--locale=C", "--no-sync"])  # fmt: skip
@@ -233,6 +234,7 @@ class _Running:
 
     name: str
     user: str | None = None  # who runs them, if not us
+    ending: signal.Signals = signal.SIGKILL
     directory: Path = field(init=False)
     _processes: list[subprocess.Popen[bytes]] = field(init=False, factory=list)
 
@@ -282,7 +284,7 @@ class _Running:
     def stop(self) -> None:
         """End everything; there is nothing to keep."""
         for process in reversed(self._processes):
-            process.kill()
+            process.send_signal(self.ending)
         for process in self._processes:
             process.wait()
         shutil.rmtree(self.directory, ignore_errors=True)

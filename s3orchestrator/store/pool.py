@@ -25,6 +25,7 @@ from s3orchestrator.store.connections import Connection
 Dial = Callable[[], Coroutine[Any, Any, Connection]]
 
 _TENDED_EVERY = 15.0  # seconds
+_HOPE = 0.5  # seconds for which one failed attempt to connect leaves others a chance
 
 
 @frozen
@@ -42,6 +43,7 @@ class _Waiting:
     """Somebody who waits for a connection; numbers tell who came first."""
 
     number: int
+    since: float
     got: Deferred[Connection]
 
 
@@ -81,7 +83,7 @@ class Pool:
         if self._is_closed:
             return fail(StoreUnavailable("the ledger is closed"))
         self._come += 1
-        waiting = _Waiting(self._come, Deferred())
+        waiting = _Waiting(self._come, self._reactor.seconds(), Deferred())
         self._waiting.append(waiting)
         timer = self._reactor.callLater(self._limits.patience, self._give_up, waiting)
         waiting.got.addBoth(_and_cancel, timer)
@@ -161,8 +163,17 @@ class Pool:
             self._log.info("no connection to the ledger: {error}", error=failure.getErrorMessage())
         # Others are in use, and will be given back: the server may only have no room for more.
         if not self._busy:
-            self._fail(come, failure.getErrorMessage())
+            self._fail(self._hopeless(come), failure.getErrorMessage())
             self._open_more()
+
+    def _hopeless(self, come: int) -> int:
+        """Return up to which number nobody need hope for the attempts that are still under way."""
+        if not self._opening:
+            return come
+        long_ago = self._reactor.seconds() - _HOPE
+        return max(
+            (one.number for one in self._waiting if one.number <= come and one.since <= long_ago), default=0
+        )
 
     def _fail(self, until: int, reason: str) -> None:
         failed = [one for one in self._waiting if one.number <= until]
