@@ -13,23 +13,47 @@ from typing import Any
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from tests.integration.disks import BUCKET, Disks, disks
-from tests.running import COMMAND, Answer, fetch
+from tests.integration.disks import BUCKET, Disks
+from tests.ledgers import ledger
+from tests.running import COMMAND, Answer, Daemon, DirectoryStorage, LedgerFile, fetch
+from tests.servers import free_port
 
 TOKEN = "a-token-that-is-long-enough"
 
+_CONFIGURATION = """\
+server: {{listen_addr: "127.0.0.1:{port}"}}
+{ledger}
+routing_strategy: spread
+write_path: {{quiet_period: 2s}}
+backends:
+  - {{name: disk1, type: directory, path: "{directory}/disk1", quota_bytes: 1GB}}
+  - {{name: disk2, type: directory, path: "{directory}/disk2", quota_bytes: 1GB}}
+buckets:
+  - {{name: photos, credentials: [{{access_key_id: photoskey, secret_access_key: photossecret}}]}}
+{settings}
+"""
+
 
 class AdminCase(SynchronousTestCase):
-    """Two directories, a few objects, and the ledger of both."""
+    """One daemon, two directories, and a ledger on `driver`."""
 
+    driver = "sqlite"
     settings = f'ui: {{admin_token: "{TOKEN}"}}\n'
 
     def setUp(self) -> None:
         self.directory = Path(self.mktemp()).absolute()
-        self.deployment: Disks = disks(self.directory)
-        self.config = self.deployment.config_path
-        self.config.write_text(self.deployment.configuration() + self.settings)
-        self.daemon = self.deployment.daemon
+        self.directory.mkdir(parents=True)
+        self.config = self.directory / "s3orchestrator.yaml"
+        self.ledger = ledger(self.directory, self.driver)
+        port = free_port()
+        self.config.write_text(
+            _CONFIGURATION.format(
+                port=port, ledger=self.ledger.line, directory=self.directory, settings=self.settings
+            )
+        )
+        self.daemon = Daemon(["serve", "--config", str(self.config)], port, self.directory / "serve.log")
+        disks = {name: DirectoryStorage(self.directory / name) for name in ("disk1", "disk2")}
+        self.deployment = Disks(self.config, self.daemon, self.ledger.rows, disks, self.directory)
         self.addCleanup(self.daemon.kill)
         self.daemon.start()
         self.client = self.deployment.client()
@@ -40,10 +64,13 @@ class AdminCase(SynchronousTestCase):
 
     def change(self, *statements: str) -> None:
         """Do to the ledger what nobody should, with the daemon stopped meanwhile."""
-        with self.deployment.stopped(), closing(sqlite3.connect(self.directory / "ledger.db")) as ledger:
-            for statement in statements:
-                ledger.execute(statement)
-            ledger.commit()
+        rows: Any = self.ledger.rows
+        with self.deployment.stopped():
+            is_file = isinstance(rows, LedgerFile)
+            with closing(sqlite3.connect(rows.path) if is_file else rows.connect()) as connection:
+                for statement in statements:
+                    connection.cursor().execute(statement)
+                connection.commit()
 
     def admin(
         self, *words: str, environ: Mapping[str, str] | None = None

@@ -17,41 +17,14 @@ KILL = (
 )
 
 
-class CommandTests(AdminCase):
+class CommandCase(AdminCase):
     def json(self, *words: str, status: int = 0) -> dict[str, object]:
         document: dict[str, object] = json.loads(self.told(*words, "--json", status=status))
         return document
 
-    def test_looks(self) -> None:
-        """What only looks: people see a table, programs a document."""
-        self.put("a/b")
-        told = self.told("status")
-        self.assertRegex(told, r"(?m)^ledger: healthy$")
-        self.assertRegex(told, r"(?m)^disk1 +\S+ B +1\.0 GiB .* ok$")
-        self.assertEqual(
-            set(self.json("status")), {"version", "mode", "db_healthy", "usage_period", "backends"}
-        )
-        told = self.told("workers")
-        self.assertRegex(told, r"(?m)^WORKER +EVERY +RUNNING +LAST RESULT +LAST SUCCESS +FAILURES$")
-        self.assertRegex(told, r"(?m)^stale-uploads +1h +no +success +\S+Z +0$")
-        told = self.told("object-locations", f"{BUCKET}/a/b")
-        self.assertRegex(told, rf"(?m)^disk[12] +{BUCKET}/a/b +300 +\S+Z +no +no +null$")
-        (location,) = self.json("--json", "object-locations", f"{BUCKET}/a/b")["locations"]  # type: ignore[misc]
-        self.assertEqual(location["object_key"], f"{BUCKET}/a/b")
-        self.assertIn("there is no object", self.told("object-locations", f"{BUCKET}/x", status=1))
-        self.assertEqual(
-            self.json("object-locations", f"{BUCKET}/x", status=1), {"error": "there is no object 'photos/x'"}
-        )
 
-    def test_does(self) -> None:
-        """What changes something."""
-        self.assertEqual(self.told("run", "cleanup"), "cleanup: success\n")
-        self.assertIn("there is no worker 'x/y'", self.told("run", "x/y", status=1))
-        self.assertEqual(self.told("log-level"), "info\n")
-        self.assertEqual(self.told("log-level", "debug"), "debug\n")
-        self.assertEqual(self.told("log-level"), "debug\n")
-        self.assertIn("level must be one of", self.told("log-level", "loud", status=1))
-        self.assertEqual(self.told("usage-flush"), "flushed\n")
+class LedgerTests(CommandCase):
+    """What looks at the ledger at length, and changes it."""
 
     def test_cleanup_queue(self) -> None:
         """Dead entries are shown, tried again, written off; the ledger is sound afterwards."""
@@ -98,6 +71,45 @@ class CommandTests(AdminCase):
         self.assertTrue(told.endswith("0 finding(s) left, 1 mended\n"), told)
         result = self.json("fsck", "--deep", status=1)["result"]
         self.assertEqual([found["rule"] for found in result["findings"]], ["stray"])  # type: ignore[index]
+
+
+class PostgresLedgerTests(LedgerTests):
+    """The same on PostgreSQL."""
+
+    driver = "postgres"
+
+
+class CommandTests(CommandCase):
+    def test_looks(self) -> None:
+        """What only looks: people see a table, programs a document."""
+        self.put("a/b")
+        told = self.told("status")
+        self.assertRegex(told, r"(?m)^ledger: healthy$")
+        self.assertRegex(told, r"(?m)^disk1 +\S+ B +1\.0 GiB .* ok$")
+        self.assertEqual(
+            set(self.json("status")), {"version", "mode", "db_healthy", "usage_period", "backends"}
+        )
+        told = self.told("workers")
+        self.assertRegex(told, r"(?m)^WORKER +EVERY +RUNNING +LAST RESULT +LAST SUCCESS +FAILURES$")
+        self.assertRegex(told, r"(?m)^stale-uploads +1h +no +success +\S+Z +0$")
+        told = self.told("object-locations", f"{BUCKET}/a/b")
+        self.assertRegex(told, rf"(?m)^disk[12] +{BUCKET}/a/b +300 +\S+Z +no +no +null$")
+        (location,) = self.json("--json", "object-locations", f"{BUCKET}/a/b")["locations"]  # type: ignore[misc]
+        self.assertEqual(location["object_key"], f"{BUCKET}/a/b")
+        self.assertIn("there is no object", self.told("object-locations", f"{BUCKET}/x", status=1))
+        self.assertEqual(
+            self.json("object-locations", f"{BUCKET}/x", status=1), {"error": "there is no object 'photos/x'"}
+        )
+
+    def test_does(self) -> None:
+        """What changes something."""
+        self.assertEqual(self.told("run", "cleanup"), "cleanup: success\n")
+        self.assertIn("there is no worker 'x/y'", self.told("run", "x/y", status=1))
+        self.assertEqual(self.told("log-level"), "info\n")
+        self.assertEqual(self.told("log-level", "debug"), "debug\n")
+        self.assertEqual(self.told("log-level"), "debug\n")
+        self.assertIn("level must be one of", self.told("log-level", "loud", status=1))
+        self.assertEqual(self.told("usage-flush"), "flushed\n")
 
     def test_where_and_who(self) -> None:
         """Address and token: options, then the environment, then the file; nothing else of it is needed."""
