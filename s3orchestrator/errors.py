@@ -194,11 +194,3 @@ class BodyAborted(OrchestratorError):
 
 class BodyStalled(BodyAborted):
     """The client was silent for too long in the middle of its body."""
-
-
-class JobUnderWay(OrchestratorError):
-    """Work of that kind is being done already; `job` is the id of that run."""
-
-    def __init__(self, job: str) -> None:
-        super().__init__(f"job {job} is still running")
-        self.job = job

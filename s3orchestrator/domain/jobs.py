@@ -8,6 +8,8 @@ from typing import Any
 
 from attrs import frozen
 
+from s3orchestrator.errors import OrchestratorError
+
 
 class JobState(StrEnum):
     """How far it is; `IDLE` is said of a kind of work that nobody has started yet."""
@@ -35,3 +37,11 @@ class Job:
     progress: Mapping[str, Any] | None = None
     result: Mapping[str, Any] | None = None
     error: str = ""
+
+
+class JobUnderWay(OrchestratorError):
+    """Work of that kind is being done already; `job` is the id of that run."""
+
+    def __init__(self, job: str) -> None:
+        super().__init__(f"job {job} is still running")
+        self.job = job

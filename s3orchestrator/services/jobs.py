@@ -12,8 +12,8 @@ from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.interfaces import IReactorTime
 
 from s3orchestrator.concurrency import start
-from s3orchestrator.domain.jobs import Job, JobState
-from s3orchestrator.errors import JobUnderWay, OrchestratorError, StoreUnavailable
+from s3orchestrator.domain.jobs import Job, JobState, JobUnderWay
+from s3orchestrator.errors import OrchestratorError, StoreUnavailable
 from s3orchestrator.telemetry.logging import make_logger
 
 KEPT = 20  # results in memory; each may be a list of a thousand findings

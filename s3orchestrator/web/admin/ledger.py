@@ -7,8 +7,7 @@ from typing import Any
 
 from attrs import define
 
-from s3orchestrator.domain.jobs import Job, JobState
-from s3orchestrator.errors import JobUnderWay
+from s3orchestrator.domain.jobs import Job, JobState, JobUnderWay
 from s3orchestrator.web.admin.calls import Answer, Ask, Refused
 from s3orchestrator.web.admin.instants import instant
 

@@ -10,8 +10,8 @@ from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
 from s3orchestrator.concurrency import start
-from s3orchestrator.domain.jobs import Job, JobState
-from s3orchestrator.errors import Conflict, JobUnderWay, StoreUnavailable
+from s3orchestrator.domain.jobs import Job, JobState, JobUnderWay
+from s3orchestrator.errors import Conflict, StoreUnavailable
 from s3orchestrator.services.jobs import KEPT, Jobs, Tell
 
 
