@@ -22,6 +22,8 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 from txpostgres import txpostgres
 
+_LOOK_EVERY = 1.0  # seconds; a statement may begin at any time before, and have any limit
+
 _NUMERIC_OIDS = (1700,)
 _BYTEA_OIDS = (17,)
 
@@ -67,7 +69,7 @@ class Connection(txpostgres.Connection):  # type: ignore[misc]
         self.is_late = False  # closed, because an answer did not come in time
         self.when_closed: Callable[[Connection], None] = lambda connection: None
         self.when_told: Callable[[str], None] = lambda payload: None
-        self._deadline = deadline
+        self._deadline = self._limit = deadline
         self._busy_since: float | None = None
         self._watch: IDelayedCall | None = None
         self._asking: Any = None
@@ -95,12 +97,14 @@ class Connection(txpostgres.Connection):  # type: ignore[misc]
         written: bytes = self._asking.mogrify(statement, parameters)
         return written
 
-    def ask(self, statements: bytes | str) -> Deferred[Any]:
+    def ask(self, statements: bytes | str, limit: float = inf) -> Deferred[Any]:
         """
         Send statements; the Deferred gives psycopg2's cursor with the answer to the last one.
 
-        It must not be cancelled; see `or_close`.
+        `limit` is for those that are worth waiting for less long than the deadline. The Deferred
+        must not be cancelled; see `or_close`.
         """
+        self._limit = min(limit, self._deadline)
         answered: Deferred[Any] = self._asking.execute(statements)
         return answered
 
@@ -118,7 +122,7 @@ class Connection(txpostgres.Connection):  # type: ignore[misc]
         super().cursorRunning(cursor)
         self._busy_since = self.reactor.seconds()
         if self._watch is None and self._deadline:
-            self._watch = self.reactor.callLater(self._deadline, self._look)
+            self._watch = self.reactor.callLater(min(self._limit, _LOOK_EVERY), self._look)
 
     def cursorFinished(self, cursor: Any) -> None:
         self._busy_since = None
@@ -133,9 +137,9 @@ class Connection(txpostgres.Connection):  # type: ignore[misc]
         self._watch = None
         if self._busy_since is None:
             return
-        left = self._busy_since + self._deadline - self.reactor.seconds()
+        left = self._busy_since + self._limit - self.reactor.seconds()
         if left > 0:
-            self._watch = self.reactor.callLater(left, self._look)
+            self._watch = self.reactor.callLater(min(left, _LOOK_EVERY), self._look)
             return
         self.is_late = True
         self.close()

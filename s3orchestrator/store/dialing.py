@@ -38,12 +38,17 @@ class Server:
 
 @frozen
 class Patience:
-    """Seconds: for connecting, for a statement (the server ends it), for an answer (we hang up)."""
+    """
+    Seconds: for connecting, for a statement (the server ends it), for an answer (we hang up).
+
+    `read` is for the answer to one read: a client waits for it, and can be served without.
+    """
 
     connect: float = 5.0
     statement: float = 10.0
     # The server's word is better than none, so it comes first.
     answer: float = 12.0
+    read: float = 3.0
 
 
 ENDLESS = Patience(statement=0.0, answer=0.0)

@@ -247,7 +247,7 @@ class PostgresDatabase:
     async def _ask(self, statement: str, parameters: dict[str, object]) -> list[Row]:
         async with self._connection() as connection:
             written = connection.written(pyformat(statement), parameters)
-            return rows_of(await connection.ask(written), statement)
+            return rows_of(await connection.ask(written, self._patience.read), statement)
 
     @asynccontextmanager
     async def _connection(self) -> AsyncIterator[Connection]:
