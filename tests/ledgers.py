@@ -47,7 +47,12 @@ def ledger(directory: Path, driver: str = CHOSEN) -> Choice:
 class Places:
     """Where the daemons of a deployment listen: one, or several behind one door."""
 
-    ports: Sequence[int] = field(factory=lambda: [free_port() for _ in range(INSTANCES[CHOSEN])])
+    driver: str = CHOSEN
+    ports: Sequence[int] = field(init=False)
+
+    @ports.default
+    def _free(self) -> Sequence[int]:
+        return [free_port() for _ in range(INSTANCES[self.driver])]
 
     @property
     def port(self) -> str:

@@ -14,7 +14,7 @@ from attrs import define, field
 from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError
 
-from tests.ledgers import Places, ledger
+from tests.ledgers import CHOSEN, Places, ledger
 from tests.running import Deployment, DirectoryStorage
 
 T = TypeVar("T")
@@ -70,11 +70,17 @@ class Disks(Deployment):
         return self.config_path.read_text()
 
 
-def disks(directory: Path, quota: int = QUOTA, disk1: Path | None = None, disk2: Path | None = None) -> Disks:
+def disks(
+    directory: Path,
+    quota: int = QUOTA,
+    disk1: Path | None = None,
+    disk2: Path | None = None,
+    driver: str = CHOSEN,
+) -> Disks:
     """Write a configuration below `directory`; nothing is started yet."""
     directory.mkdir(parents=True, exist_ok=True)
     places = {"disk1": disk1 or directory / "disk1", "disk2": disk2 or directory / "disk2"}
-    chosen, listening = ledger(directory), Places()
+    chosen, listening = ledger(directory, driver), Places(driver)
     config = directory / "s3orchestrator.yaml"
     config.write_text(_CONFIGURATION.format(ledger=chosen.line, port=listening.port, quota=quota, **places))
     return Disks(
