@@ -60,6 +60,10 @@ soak: venv prerequisites  ## all of it at random (MINUTES=30, SEED=n, ARGS="--le
 clients: venv prerequisites  ## AWS CLI, boto3, rclone, s3cmd, restic, the JavaScript SDK
 	$(PYTEST) tests/clients $(ARGS)
 
+.PHONY: clients-postgres
+clients-postgres: venv prerequisites  ## the same, with two daemons on one PostgreSQL behind one address
+	S3O_TEST_LEDGER=postgres $(PYTEST) tests/clients $(ARGS)
+
 .PHONY: lint
 lint: venv  ## style, layers, spelling
 	.venv/bin/ruff check .

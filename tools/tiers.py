@@ -15,7 +15,7 @@ import xml.etree.ElementTree as ElementTree
 from dataclasses import dataclass
 from pathlib import Path
 
-TESTS = ("unit", "contracts", "integration", "faults", "clients")
+TESTS = ("unit", "contracts", "integration", "faults", "clients", "clients-postgres")
 CHECKS = ("lint", "types", "docs")
 REPORTS = Path(".cache/reports")
 
@@ -39,13 +39,13 @@ def main(wanted: list[str]) -> int:
     REPORTS.mkdir(parents=True, exist_ok=True)
     tiers = [tier for tier in ("prerequisites", *TESTS, *CHECKS) if not wanted or tier in wanted]
     results = [run(tier) for tier in tiers]
-    print(f"\n{'tier':15}{'passed':>8}{'failed':>8}{'skipped':>8}{'time':>9}")
+    print(f"\n{'tier':18}{'passed':>8}{'failed':>8}{'skipped':>8}{'time':>9}")
     for result in results:
         print(
-            f"{result.tier:15}{result.passed:8}{result.failed:8}{result.skipped:8}{result.seconds:8.1f}s"
+            f"{result.tier:18}{result.passed:8}{result.failed:8}{result.skipped:8}{result.seconds:8.1f}s"
             + ("  FAILED" if result.failed else "")
         )
-    print(f"{'all':39}{time.monotonic() - started:8.1f}s\n")
+    print(f"{'all':42}{time.monotonic() - started:8.1f}s\n")
     failed = sum(result.failed for result in results)
     print(f"{sum(result.passed for result in results)} passed, {failed} failed", flush=True)
     return 1 if failed else 0

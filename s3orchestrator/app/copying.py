@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
 from typing import Any
 
 from s3orchestrator.app.ledgers import open_ledger
 from s3orchestrator.config.sections import Config
 from s3orchestrator.store.carrying import Carried, Progress, carry
+from s3orchestrator.store.operations import ILedger
+from s3orchestrator.store.owners import have_alone, leave
 
 
 async def copy_ledger(source: Config, target: Config, reactor: Any, progress: Progress) -> Sequence[Carried]:
@@ -17,12 +20,19 @@ async def copy_ledger(source: Config, target: Config, reactor: Any, progress: Pr
     :raises LedgerInUse: a daemon has one of them, or both are the same.
     :raises StoreUnavailable: one of them cannot be opened.
     """
-    of_old = await open_ledger(source, reactor)
+    async with _alone(source, reactor) as of_old, _alone(target, reactor) as of_new:
+        return await carry(of_old, of_new, progress)
+
+
+@asynccontextmanager
+async def _alone(config: Config, reactor: Any) -> AsyncIterator[ILedger]:
+    """Have a ledger to ourselves."""
+    ledger = await open_ledger(config, reactor)
     try:
-        of_new = await open_ledger(target, reactor)
-        try:
-            return await carry(of_old, of_new, progress)
-        finally:
-            await of_new.close()
+        await have_alone(ledger)
+        yield ledger
     finally:
-        await of_old.close()
+        try:
+            await leave(ledger)
+        finally:
+            await ledger.close()

@@ -13,7 +13,9 @@ from s3orchestrator.config.sections import Config
 from s3orchestrator.domain.records import Finding
 from s3orchestrator.interfaces import IBackend
 from s3orchestrator.objects.checking import BackendChecker
+from s3orchestrator.services.periodic import Periodic
 from s3orchestrator.store.fsck import check, repair
+from s3orchestrator.store.owners import have_alone
 
 
 @define(eq=False)
@@ -22,6 +24,7 @@ class Offline:
 
     _core: Core
     checker: BackendChecker
+    _leasing: Periodic
 
     @property
     def backends(self) -> Sequence[IBackend]:
@@ -44,6 +47,7 @@ class Offline:
 
     async def close(self) -> None:
         """Let go of the ledger and the backends."""
+        await self._leasing.stopService()
         await self._core.close()
 
 
@@ -54,4 +58,12 @@ async def open_offline(config: Config, reactor: Any) -> Offline:
     :raises LedgerInUse: a daemon has it.
     """
     core = await build_core(config, reactor, await open_ledger(config, reactor))
-    return Offline(core, BackendChecker(core.ledger.blobs, core.ledger.uploads, reactor))
+    try:
+        await have_alone(core.ledger.database)
+        await core.lease.renew()  # or nothing may be changed on the backends
+    except BaseException:
+        await core.close()
+        raise
+    leasing = Periodic("lease", core.lease.interval, core.lease.renew, reactor)
+    leasing.startService()
+    return Offline(core, BackendChecker(core.ledger.blobs, core.ledger.uploads, reactor), leasing)

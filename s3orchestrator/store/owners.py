@@ -14,7 +14,7 @@ from collections.abc import Callable
 from attrs import define, field
 from zope.interface import implementer
 
-from s3orchestrator.errors import LedgerTooNew
+from s3orchestrator.errors import LedgerInUse, LedgerTooNew
 from s3orchestrator.interfaces import ILease, ITransaction
 from s3orchestrator.store.migrate import check_level, level
 from s3orchestrator.store.operations import NOBODY, ILedger
@@ -33,6 +33,10 @@ RENEW = """
      WHERE id = :owner AND (lease_until_ms IS NULL OR lease_until_ms > :now_ms)
 """
 END = "DELETE FROM owners WHERE id = :owner"
+OTHERS = """
+    SELECT lease_until_ms FROM owners
+     WHERE id <> :owner AND (lease_until_ms IS NULL OR lease_until_ms > :now_ms)
+"""
 LOWEST_LEVEL = """
     SELECT min(schema_level) FROM owners WHERE lease_until_ms IS NULL OR lease_until_ms > :lapsed_ms
 """
@@ -43,6 +47,32 @@ async def register(tx: ITransaction, now_ms: int, length: float | None) -> int:
     row = await tx.one(REGISTER, now_ms=now_ms, until_ms=_end(now_ms, length), schema_level=level())
     assert row is not None
     return int(row[0])
+
+
+async def have_alone(ledger: ILedger) -> None:
+    """
+    See to it that nobody else works on the ledger, for commands that need it to stand still.
+
+    :raises LedgerInUse: another instance has a lease.
+    """
+    others = await ledger.query(OTHERS, owner=ledger.operations.owner, now_ms=ledger.now_ms())
+    if others:
+        left = max((row["lease_until_ms"] or 0) - ledger.now_ms() for row in others) / 1000
+        raise LedgerInUse(
+            f"{len(others)} instance(s) have the ledger; one that was killed has it for {left:.0f} s more"
+        )
+
+
+async def leave(ledger: ILedger) -> None:
+    """Make everything that this process holds nobody's, and end its leases."""
+    owners = ledger.operations.owners
+
+    async def work(tx: ITransaction) -> None:
+        for owner in owners:
+            await let_go(tx, owner)
+            await tx.run(END, owner=owner)
+
+    await ledger.transact(work)
 
 
 def _end(now_ms: int, length: float | None) -> int | None:
@@ -129,14 +159,7 @@ class Lease:
     async def give_back(self) -> None:
         """Make everything we hold nobody's, and end: the last that is done before the ledger is closed."""
         self._until = None
-        owners = self._ledger.operations.owners
-
-        async def work(tx: ITransaction) -> None:
-            for owner in owners:
-                await let_go(tx, owner)
-                await tx.run(END, owner=owner)
-
-        await self._ledger.transact(work)
+        await leave(self._ledger)
 
     async def lowest_level(self) -> int:
         """Return the schema level that all live instances know; see `ILease`."""

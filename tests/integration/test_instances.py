@@ -14,7 +14,7 @@ from botocore.config import Config
 from twisted.trial.unittest import SynchronousTestCase
 
 from tests.ledgers import ledger
-from tests.running import Daemon, DirectoryStorage, LedgerDatabase, wait_until
+from tests.running import Daemon, DirectoryStorage, LedgerDatabase, fsck, wait_until
 from tests.servers import free_port
 
 MIB = 1 << 20
@@ -101,6 +101,21 @@ class InstancesTests(SynchronousTestCase):
         self.two.stop()
         self.assertEqual(self.count("owners"), 0)
         self.assertEqual(list(self.disk.digests()), ["docs/kept"])
+
+    def test_not_checked_meanwhile(self) -> None:
+        """
+        A ledger that instances work on is not for commands that need it to stand still.
+
+        Two that are killed have it until their leases lapse; stopped, they hand it back at once.
+        """
+        self.one.kill()
+        self.two.stop()
+        ended = fsck(self.config, "--deep")
+        self.assertEqual(ended.returncode, 2, ended.stdout)
+        self.assertIn("1 instance(s) have the ledger", ended.stderr)
+        ((owner,),) = self.rows.query("SELECT id FROM owners")
+        self.let_lapse(owner)
+        self.assertEqual((fsck(self.config, "--deep").stdout, self.count("owners")), ("clean\n", 1))
 
     def put_half(self, key: str) -> socket.socket:
         """Begin to upload an object through the first instance, and stop in the middle."""
