@@ -33,6 +33,10 @@ class NoSuchKey(OrchestratorError):
     """The key has no version that a plain read would see."""
 
 
+class NotSeen(NoSuchKey):
+    """No backend has the key; the ledger, which would know for sure, is away."""
+
+
 class NoSuchVersion(OrchestratorError):
     """The key has no version of that id."""
 

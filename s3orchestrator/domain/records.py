@@ -124,6 +124,11 @@ class Version:
     blobs: tuple[Blob, ...] = ()
     parts_known: bool = True
 
+    @property
+    def is_hearsay(self) -> bool:
+        """Tell whether it was found on a backend, without the ledger."""
+        return self.id < 0
+
 
 class ListedVersion(NamedTuple):
     """

@@ -15,7 +15,7 @@ from prometheus_client import Counter
 
 from s3orchestrator.domain.describing import known_in, metadata_in
 from s3orchestrator.domain.records import NULL_VERSION, Blob, BlobState, Bucket, Version
-from s3orchestrator.errors import BackendError, NoSuchKey, StoreUnavailable
+from s3orchestrator.errors import BackendError, NotSeen, StoreUnavailable
 from s3orchestrator.objects.backends import Backends
 from s3orchestrator.objects.broadcasting import Broadcast, Sighting, Wanted
 from s3orchestrator.objects.locations import Location, Locations
@@ -59,14 +59,16 @@ class DegradedReads:
 
         An unacknowledged, refused or just deleted write may be seen.
 
-        :raises NoSuchKey: every backend says that there is none.
+        :raises NotSeen: every backend says that there is none, twice.
         :raises StoreUnavailable: that cannot be said, or the object cannot be told of as it was.
         """
         READS.labels(operation).inc()
         wanted = Wanted(self._ledger_id, bucket.name, key)
         seen = await self._where_it_was(bucket, wanted) or await self._anywhere(bucket, wanted)
+        # Another instance may still have the ledger, and have moved it from behind to before where we looked.
+        seen = seen or await self._anywhere(bucket, wanted)
         if seen is None:
-            raise NoSuchKey(key)
+            raise NotSeen(key)
         return self._version(bucket, key, seen)
 
     async def _where_it_was(self, bucket: Bucket, wanted: Wanted) -> Sighting | None:

@@ -175,6 +175,10 @@ ERRORS: dict[str, tuple[int, str]] = {
 }
 
 
+# Of an answer that was given without the ledger: what was written or deleted last may be missing from it.
+DEGRADED = "x-s3o-degraded"
+
+
 class S3Error(Exception):
     """
     An answer to a client that is not a success.
@@ -281,6 +285,12 @@ def _no_such_key(_: errors.NoSuchKey, subject: Subject) -> S3Error:
     return S3Error("NoSuchKey", Key=subject.key)
 
 
+def _not_seen(_: errors.NotSeen, subject: Subject) -> S3Error:
+    error = S3Error("NoSuchKey", Key=subject.key)
+    error.headers[DEGRADED] = "true"
+    return error
+
+
 def _no_such_version(_: errors.NoSuchVersion, subject: Subject) -> S3Error:
     return S3Error("NoSuchVersion", Key=subject.key, VersionId=subject.version_id)
 
@@ -345,6 +355,7 @@ _TRANSLATIONS: dict[type, Callable[..., S3Error]] = {
     errors.BucketExists: _bucket_exists,
     errors.BucketNotEmpty: _bucket_not_empty,
     errors.NoSuchKey: _no_such_key,
+    errors.NotSeen: _not_seen,
     errors.NoSuchVersion: _no_such_version,
     errors.NoSuchUpload: _no_such_upload,
     errors.InvalidPart: _invalid_part,

@@ -47,6 +47,10 @@ class Key:
         """It was answered with this."""
         self._told(lambda: self._register.read(number, value))
 
+    def glimpsed(self, number: int, value: Value) -> None:
+        """It was answered with this while the ledger was away."""
+        self._told(lambda: self._register.glimpsed(number, value))
+
     def written(self, number: int) -> None:
         """It was acknowledged."""
         self._told(lambda: self._register.written(number))

@@ -29,7 +29,7 @@ STOPPED = 20.0  # and until a daemon has stopped without it
 PAUSE = 1.0
 
 # Another time for each answer, and of one request only.
-_OF_ONE_ANSWER = ("date", "x-amz-request-id", "x-amz-id-2", "last-modified")
+_OF_ONE_ANSWER = ("date", "x-amz-request-id", "x-amz-id-2", "last-modified", "x-s3o-degraded")
 
 
 @define(eq=False)
@@ -129,6 +129,9 @@ class FrozenDatabaseTests(SynchronousTestCase):
                 asked = time.monotonic()
                 self.assert_same(before, self.read())
                 self.assertEqual(self.client.get("never-was").status, 404)
+                self.assertEqual(
+                    {reply.headers.get("x-s3o-degraded") for reply in self.read().values()}, {"true"}
+                )
                 if thawing.is_alive():
                     self.assertEqual(self.client.put("refused", b"x").status, 503)
                 rounds += 1

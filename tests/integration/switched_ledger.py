@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from attrs import define
 from zope.interface import implementer
@@ -59,6 +59,9 @@ class SwitchedLedger:
 
     async def close(self) -> None:
         await self._inner.close()
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._inner, name)  # whatever else a ledger can do is not switched
 
     def _check(self) -> None:
         if self._switch.is_off:

@@ -93,6 +93,10 @@ class DegradedTests(UploadCase):
         with self.subTest(question):
             self.assertEqual((after.status, anonymous(after)), (before.status, anonymous(before)))
             told, known = dict(after.headers), dict(before.headers)
+            degraded = told.pop("x-s3o-degraded", "")
+            self.assertNotIn("x-s3o-degraded", known)
+            if question.target.startswith("/photos/") and after.status in (200, 206, 304, 404):
+                self.assertEqual(degraded, "true")
             modified = [parse_http_date(headers.pop("last-modified", "")) for headers in (told, known)]
             for name in NEVER_SAME:
                 told.pop(name, None)

@@ -92,9 +92,11 @@ class Register:
     _possible: set[_Possible] = field(init=False)
     _pending: dict[int, Call] = field(init=False, factory=dict)
     _begun: int = field(init=False, default=0)
+    _ever: set[Value] = field(init=False)
 
     def __attrs_post_init__(self) -> None:
         self._possible = {_Possible(self.initial)}
+        self._ever = {self.initial}
 
     @property
     def pending(self) -> int:
@@ -110,6 +112,8 @@ class Register:
         self._begun += 1
         number = self._begun
         self._pending[number] = call
+        if call.kind is Kind.WRITE:
+            self._ever.add(call.value)
         if _watches(call):
             self._possible = {
                 evolve(past, seen=past.seen | {(number, past.value)}) for past in self._possible
@@ -119,6 +123,20 @@ class Register:
     def read(self, number: int, value: Value) -> None:
         """:raises Impossible: a read cannot have seen this."""
         self._answer(number, [past for past in self._reachable() if (number, value) in past.seen], value)
+
+    def glimpsed(self, number: int, value: Value) -> None:
+        """
+        A read was answered without the ledger: by what may have been deleted or replaced since, or refused.
+
+        Nothing follows from it, but it must once have been written; and what is there must not be missing.
+
+        :raises Impossible: it cannot have seen this.
+        """
+        possible = self._possible if value is not None else self._reachable()
+        seen = [past for past in possible if value is not None or (number, value) in past.seen]
+        if value not in self._ever or not seen:
+            self._answer(number, [], value)
+        self._answer(number, self._possible, value)
 
     def written(self, number: int) -> None:
         """:raises Impossible: a write that was acknowledged cannot have happened."""

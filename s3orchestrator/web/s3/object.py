@@ -17,7 +17,7 @@ from s3orchestrator.protocol.checksums import Checksum, for_copy
 from s3orchestrator.protocol.conditions import ReadCondition, WriteCondition
 from s3orchestrator.protocol.copysource import CopySource, check_tagging_directive, replaces_metadata
 from s3orchestrator.protocol.encoding import http_date
-from s3orchestrator.protocol.errors import S3Error
+from s3orchestrator.protocol.errors import DEGRADED, S3Error
 from s3orchestrator.protocol.listqueries import AttributesQuery
 from s3orchestrator.protocol.metadata import ObjectMetadata, response_overrides
 from s3orchestrator.protocol.ranges import ByteRange, parse_range
@@ -210,6 +210,8 @@ def _unchanged_headers(version: Version) -> dict[str, str]:
     headers = {name: stored[name] for name in _SHOWN_UNCHANGED if name in stored}
     headers["ETag"] = f'"{version.etag}"'
     headers["Last-Modified"] = http_date(version.modified_ms // 1000)
+    if version.is_hearsay:
+        headers[DEGRADED] = "true"
     return headers
 
 
@@ -219,6 +221,8 @@ def _object_headers(call: Call, version: Version, overrides: dict[str, str]) -> 
     headers["ETag"] = f'"{version.etag}"'
     headers["Last-Modified"] = http_date(version.modified_ms // 1000)
     headers["Accept-Ranges"] = "bytes"
+    if version.is_hearsay:
+        headers[DEGRADED] = "true"
     if overrides:
         headers.update(overrides)
     if version.parts and _is_by_part(call):

@@ -21,7 +21,7 @@ from s3orchestrator.concurrency import start
 from s3orchestrator.domain.describing import Known, describe
 from s3orchestrator.domain.naming import ENTROPY, hashed_prefix, token, unique_prefix
 from s3orchestrator.domain.records import Blob, BlobState, Version
-from s3orchestrator.errors import NoSuchKey, OrchestratorError, StoreUnavailable
+from s3orchestrator.errors import NoSuchKey, NotSeen, OrchestratorError, StoreUnavailable
 from s3orchestrator.interfaces import Description, Stored, Traits
 from s3orchestrator.objects.copying import CopyOrder
 from s3orchestrator.objects.locations import Location
@@ -115,7 +115,7 @@ class DegradedCase(SynchronousTestCase):
         try:
             return told(self.find(key)), self.get(key)
         except OrchestratorError as error:
-            return type(error)
+            return NoSuchKey if isinstance(error, NotSeen) else type(error)
 
     def refused(self, key: str, kind: type[OrchestratorError] = StoreUnavailable) -> None:
         self.h.expect(kind, self.reading.find(self.h.bucket, key, degraded="HeadObject"))
@@ -168,7 +168,7 @@ class SameTests(DegradedCase):
         self.put("k", SMALL)
         self.h.delete("k")
         self.assertSameAway("k")
-        self.refused("k", NoSuchKey)
+        self.refused("k", NotSeen)
 
     def test_names(self) -> None:
         """Keys of any form are found, and only by their own names."""
@@ -195,7 +195,7 @@ class SameTests(DegradedCase):
         """A key that looks like another's unique name does not make that other exist."""
         self.put(f"gone~{TOKEN}", SMALL)
         self.go_away()
-        self.refused("gone", NoSuchKey)
+        self.refused("gone", NotSeen)
 
     def test_strangers(self) -> None:
         """What does not say that it is ours, or is another ledger's, does not count."""
@@ -208,7 +208,7 @@ class SameTests(DegradedCase):
         self.h.backend("b").objects["photos/ours"] = Held(b"x", "e", 2**50, stranger)
         self.go_away()
         for key in ("stranger", "foreign", "copied"):
-            self.refused(key, NoSuchKey)
+            self.refused(key, NotSeen)
         self.assertEqual(told(self.find("ours")), told(ours))
 
     def test_copies(self) -> None:
@@ -333,7 +333,7 @@ class RefusedTests(DegradedCase):
         self.h.backend("a").objects.update({f"{prefix}{number:05}": stranger for number in range(20_001)})
         self.go_away()
         self.refused("k")
-        self.refused("l", NoSuchKey)
+        self.refused("l", NotSeen)
 
     def test_versions(self) -> None:
         """A version that is named is the ledger's to know."""
@@ -397,7 +397,7 @@ class AwayTests(DegradedCase):
         self.assertEqual(self.count("reads", operation="HeadObject"), reads + 2)
         self.assertEqual(self.count("cache_hits"), hits + 1)
         self.h.backend("a").objects.clear()
-        self.refused("k", NoSuchKey)
+        self.refused("k", NotSeen)
 
     def test_remembered_place_does_not_answer(self) -> None:
         """Then all are asked, and since one cannot answer, nothing is said."""
@@ -503,15 +503,17 @@ class AskingTests(DegradedCase):
     def test_prefixes(self) -> None:
         """Each backend is asked for exactly the names that the key may have."""
         self.go_away()
-        self.refused("k", NoSuchKey)
+        self.refused("k", NotSeen)
         calls = [(call.verb, call.name) for call in self.h.backend("b").calls]
         self.assertEqual(
             calls,
+            # Twice: another instance, which still has the ledger, may be moving it.
             [
                 ("head", "photos/k"),
                 ("list_objects", hashed_prefix("photos", "k")),
                 ("list_objects", unique_prefix("photos", "k")),
-            ],
+            ]
+            * 2,
         )
 
 

@@ -19,6 +19,7 @@ TRANSLATIONS: list[tuple[Exception, str, int, dict[str, Any]]] = [
     (errors.BucketExists("b", owned=False), "BucketAlreadyExists", 409, {"BucketName": "b"}),
     (errors.BucketNotEmpty("b"), "BucketNotEmpty", 409, {"BucketName": "b"}),
     (errors.NoSuchKey("?"), "NoSuchKey", 404, {"Key": "k"}),
+    (errors.NotSeen("?"), "NoSuchKey", 404, {"Key": "k"}),
     (errors.NoSuchVersion("?"), "NoSuchVersion", 404, {"Key": "k", "VersionId": "v"}),
     (errors.NoSuchUpload("?"), "NoSuchUpload", 404, {"UploadId": "u"}),
     (errors.InvalidPart(3, "e"), "InvalidPart", 400, {"UploadId": "u", "PartNumber": 3, "ETag": "e"}),

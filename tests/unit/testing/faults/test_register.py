@@ -55,6 +55,22 @@ class RegisterTests(SynchronousTestCase):
         with self.assertRaises(Impossible):
             self.reads("a")
 
+    def test_glimpsed(self) -> None:
+        """Without the ledger what was deleted may be seen, and nothing follows; but not what never was."""
+        self.wrote("a")
+        self.wrote(None)
+        self.register.glimpsed(self.register.begin(READ), "a")
+        self.register.glimpsed(self.register.begin(READ), None)
+        self.assertEqual(self.register.values(), {None})
+        with self.assertRaises(Impossible):
+            self.register.glimpsed(self.register.begin(READ), "b")
+
+    def test_glimpsed_missing(self) -> None:
+        """What is there for sure is not missing, ledger or not."""
+        self.wrote("a")
+        with self.assertRaises(Impossible):
+            self.register.glimpsed(self.register.begin(READ), None)
+
     def test_settled(self) -> None:
         """Once settled it has happened or not."""
         self.wrote("a")
