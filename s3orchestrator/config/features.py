@@ -35,8 +35,6 @@ from s3orchestrator.config.settings import (
 
 PLACEMENTS = Literal["pack", "spread"]
 
-MISSING = "not part of this release"
-
 
 @frozen(kw_only=True)
 class RebalanceConfig:

@@ -3,8 +3,8 @@ Deleting what is doomed: at once where possible, again later where not.
 
 A doomed blob is a row, so nothing here has to be remembered across a crash. What is handed
 to `Cleaner.clean` is claimed by this process; whatever cannot be finished is given back to
-the ledger, which makes it due again. What the ledger cannot be told is told with the next
-sweep.
+the ledger, which makes it due again. What the ledger cannot be told is told a little later
+(`Cleaner.tell_again`).
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from s3orchestrator.interfaces import IBackend, IBlobs, IUploads
 from s3orchestrator.objects.backends import Backends
 from s3orchestrator.telemetry.logging import make_logger
 
-# Beyond this the claim is given back, and the sweep takes it from the ledger.
+# Beyond this the claim is given back, and the cleanup service takes it from the ledger.
 MAX_WAITING = 10_000
 MAX_WAITING_EACH = 2_000  # on one backend, so that one that stalls leaves room for the others
 GATHER = 0.2  # seconds in which `forget`s are collected into one transaction
@@ -107,7 +107,7 @@ class Cleaner:
 
     def insist(self, tell: Tell) -> None:
         """
-        Tell the ledger something in the background; while it is away, again with each sweep.
+        Tell the ledger something in the background; while it is away, again with each `tell_again`.
 
         `tell` may find that an earlier attempt has happened.
         """
@@ -230,7 +230,7 @@ class Cleaner:
         running.addCallback(ended)
 
     def _complain(self, failure: Any) -> None:
-        # The row is still there: whatever was not finished here is found by the next sweep.
+        # The row is still there: whatever was not finished here is found by the cleanup service.
         if failure.check(OrchestratorError, CancelledError):
             self.log.warn("cleaning up was put off: {error}", error=str(failure.value))
         else:
