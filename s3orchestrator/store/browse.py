@@ -33,7 +33,7 @@ DEAD = f"""
 """
 WAITING = f"""
     {_UNWANTED} WHERE state = 'doomed' AND owner IS NULL AND (due_ms, id) > (:due_ms, :id)
-     ORDER BY due_ms, id LIMIT :limit
+     ORDER BY owner, due_ms, id LIMIT :limit
 """
 CLAIMED = f"""
     {_UNWANTED} WHERE state = 'doomed' AND (owner, due_ms, id) > (:owner, :due_ms, :id)
