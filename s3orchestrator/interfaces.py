@@ -18,6 +18,7 @@ from zope.interface import Attribute, Interface
 
 from s3orchestrator.domain.browsing import Copy, Unwanted
 from s3orchestrator.domain.records import (
+    Backlog,
     Blob,
     Bucket,
     Committed,
@@ -739,3 +740,6 @@ class IUsageLedger(Interface):
 
     async def inventory() -> Mapping[str, Inventory]:
         """How much the backends hold, by name; those that hold nothing may be missing."""
+
+    async def backlog(most: int) -> Backlog:
+        """How much is being written or to be deleted; of each no more than `most` are counted."""

@@ -15,6 +15,7 @@ from s3orchestrator.concurrency import deadline
 from s3orchestrator.concurrency import start as begin
 from s3orchestrator.config.sections import Config
 from s3orchestrator.errors import StoreUnavailable
+from s3orchestrator.services.pending import note_dropped
 from s3orchestrator.telemetry.logging import make_logger
 
 CLEAN_LIMIT = 3.0  # seconds that cleaning up has once we are told to stop; the next start goes on with it
@@ -97,6 +98,7 @@ class Orchestrator:
         await core.ledger.blobs.set_limits(limits)
         doomed = await core.ledger.blobs.recover()
         if doomed:
+            note_dropped(doomed, "left_at_start")
             self.log.info("{doomed} unfinished writes of the last run are being removed", doomed=doomed)
         for known in await core.left_out():
             self.log.warn(

@@ -57,6 +57,7 @@ class Blob:
     that the name is `{bucket}/{key}`. `was_live` is False for one that never belonged to a
     version: then a plain name is deleted only after a HEAD showed this blob's stamp.
     `unclear`: a write or delete may have been sent and no clear answer is recorded (L8).
+    `reason` is why it was doomed.
     """
 
     id: int
@@ -76,6 +77,7 @@ class Blob:
     attempts: int = 0
     upload_id: str | None = None
     multipart: bool = False
+    reason: str = ""
 
 
 @frozen
@@ -245,6 +247,15 @@ class Inventory:
 
     objects: int = 0
     uploads: int = 0
+
+
+@frozen
+class Backlog:
+    """How many blobs are being written, wait to be deleted, or have been given up."""
+
+    pending: int = 0
+    doomed: int = 0
+    dead: int = 0
 
 
 @frozen

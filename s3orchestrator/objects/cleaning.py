@@ -14,7 +14,7 @@ from collections.abc import Callable, Coroutine, Iterable
 from functools import partial
 from typing import Any
 
-from attrs import define, evolve, field
+from attrs import define, evolve, field, frozen
 from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
 
@@ -23,6 +23,7 @@ from s3orchestrator.domain.records import Blob
 from s3orchestrator.domain.stamping import read_stamp
 from s3orchestrator.errors import BackendError, NoSuchBlob, OrchestratorError, StoreUnavailable
 from s3orchestrator.interfaces import IBackend, IBlobs, IUploads
+from s3orchestrator.objects import deletions
 from s3orchestrator.objects.backends import Backends
 from s3orchestrator.telemetry.logging import make_logger
 
@@ -35,11 +36,20 @@ GATHER = 0.2  # seconds in which `forget`s are collected into one transaction
 Tell = Callable[[], Coroutine[Any, Any, Any]]
 
 
+@frozen
+class _Task:
+    """A blob to delete. `unclear` as in `Cleaner.clean`; `queued`: it comes from the ledger's queue."""
+
+    blob: Blob
+    unclear: bool
+    queued: bool
+
+
 @define(eq=False)
 class _Queue:
     """What waits to be deleted on one backend, and how many are at it."""
 
-    waiting: deque[tuple[Blob, bool]] = field(factory=deque, init=False)
+    waiting: deque[_Task] = field(factory=deque, init=False)
     workers: int = field(default=0, init=False)
 
 
@@ -66,12 +76,13 @@ class Cleaner:
     _idle: list[Deferred[None]] = field(factory=list, init=False)
     _put_off: list[Tell] = field(factory=list, init=False)
 
-    def clean(self, blobs: Iterable[Blob], *, unclear: bool = False) -> None:
+    def clean(self, blobs: Iterable[Blob], *, unclear: bool = False, queued: bool = False) -> None:
         """
         Delete doomed, claimed blobs in the background.
 
         `unclear`: something sent for these names may still arrive, so that they rest even
         after a clear answer. What the ledger knows of that is remembered by itself.
+        `queued`: they could not be deleted before, and it is their turn again.
         """
         too_many = []
         room = self.room()
@@ -79,9 +90,10 @@ class Cleaner:
             queue = self._queues[blob.backend]
             if not room or len(queue.waiting) >= MAX_WAITING_EACH:
                 too_many.append((blob, False))
+                deletions.put_off(blob, queued=queued, counted=False)
                 continue
             room -= 1
-            queue.waiting.append((blob, unclear))
+            queue.waiting.append(_Task(blob, unclear, queued))
             if queue.workers < self._at_once:
                 queue.workers += 1
                 self._background(self._work(queue))
@@ -137,12 +149,12 @@ class Cleaner:
     async def _work(self, queue: _Queue) -> None:
         try:
             while queue.waiting:
-                blob, unclear = queue.waiting.popleft()
-                await self._delete(blob, unclear=unclear)
+                await self._delete(queue.waiting.popleft())
         finally:
             queue.workers -= 1
 
-    async def _delete(self, blob: Blob, *, unclear: bool) -> None:
+    async def _delete(self, task: _Task) -> None:
+        blob = task.blob
         try:
             backend = self._backends[blob.backend]
             await self._abort_upload(backend, blob)
@@ -153,15 +165,17 @@ class Cleaner:
             self._backends.failed(blob.backend)
             self.log.info("{name} stays doomed: {error}", name=blob.name, error=str(error))
             # A backend that is away is not a reason to give up; one that keeps saying no is.
-            self._give_back(blob, counted=error.replied)
+            self._give_back(task, counted=error.replied)
         except StoreUnavailable as error:
             self.log.info("{name} stays doomed: {error}", name=blob.name, error=str(error))
-            self._give_back(blob, counted=False)
+            self._give_back(task, counted=False)
         except Exception:
             self.log.failure("{name} stays doomed", name=blob.name)
-            self._give_back(blob, counted=True)
+            self._give_back(task, counted=True)
         else:
-            self._gathered.append((blob, unclear))
+            if task.queued:
+                deletions.deleted(blob)
+            self._gathered.append((blob, task.unclear))
             if self._flushing is None:
                 self._flushing = self._clock.callLater(GATHER, self._flush)
 
@@ -192,8 +206,9 @@ class Cleaner:
             # The ledger learns of the backend's version only by a commit.
             self.clean([evolve(doomed, backend_version=blob.backend_version)], unclear=unclear)
 
-    def _give_back(self, blob: Blob, *, counted: bool) -> None:
-        self.insist(partial(self._blobs.retry_later, blob, counted=counted))
+    def _give_back(self, task: _Task, *, counted: bool) -> None:
+        deletions.put_off(task.blob, queued=task.queued, counted=counted)
+        self.insist(partial(self._blobs.retry_later, task.blob, counted=counted))
 
     async def _insist(self, tell: Tell) -> None:
         try:

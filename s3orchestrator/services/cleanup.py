@@ -30,6 +30,6 @@ class Cleanup:
             if not limit:
                 return
             blobs = await self._blobs.claim_doomed(limit, busy=self._cleaner.busy())
-            self._cleaner.clean(blobs)
+            self._cleaner.clean(blobs, queued=True)
             if len(blobs) < limit:
                 return

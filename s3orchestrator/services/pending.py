@@ -3,12 +3,26 @@
 from __future__ import annotations
 
 from attrs import define
+from prometheus_client import Counter
 
 from s3orchestrator.interfaces import IBlobs, ILease
+from s3orchestrator.objects import deletions
 from s3orchestrator.telemetry.logging import make_logger
 
 BATCH = 100
 MAX_BATCHES = 100  # per run; what is left comes with the next
+
+RESOLVED = Counter(
+    "s3o_pending_intents_resolved_total",
+    "Writes that somebody left behind; all of them are dropped, since no client was told of them.",
+    ["status"],
+)
+
+
+def note_dropped(number: int, reason: str) -> None:
+    """Count writes that were doomed, and wait in the cleanup queue now."""
+    RESOLVED.labels("dropped").inc(number)
+    deletions.ENQUEUED.labels(reason).inc(number)
 
 
 @define(eq=False)
@@ -36,6 +50,7 @@ class PendingReaper:
         for _ in range(MAX_BATCHES):
             doomed = await self._blobs.reap(BATCH, int(self._min_age * 1000))
             if doomed:
+                note_dropped(doomed, "owner_gone")
                 self.log.info("{doomed} abandoned writes are being removed", doomed=doomed)
             if doomed < BATCH:
                 return

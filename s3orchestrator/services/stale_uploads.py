@@ -6,6 +6,7 @@ from attrs import define
 
 from s3orchestrator.interfaces import IDatabase, IUploads
 from s3orchestrator.objects.cleaning import Cleaner
+from s3orchestrator.telemetry.audit import audit
 
 MAX_BATCHES = 100  # per run; what is left comes with the next
 DAY_MS = 86_400_000  # how long a completed upload is remembered, so that a repeated Complete is answered
@@ -25,6 +26,7 @@ class StaleUploads:
         now = self._database.now_ms()
         for _ in range(MAX_BATCHES):
             doomed = await self._uploads.expire(now - int(self._stale_after * 1000), now - DAY_MS)
-            self._cleaner.clean(doomed)
             if not doomed:
                 return
+            audit("storage.MultipartCleanup", cleaned=len(doomed))
+            self._cleaner.clean(doomed)

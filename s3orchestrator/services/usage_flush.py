@@ -43,6 +43,11 @@ API_REQUESTS = _gauge("usage_api_requests", "Requests this month, of all instanc
 EGRESS = _gauge("usage_egress_bytes", "Bytes read this month, by all instances.")
 INGRESS = _gauge("usage_ingress_bytes", "Bytes written this month, by all instances.")
 
+MOST_COUNTED = 10_000
+PENDING = Gauge("s3o_pending_intents_depth", "Objects being written; counted up to 10000.")
+DOOMED = Gauge("s3o_cleanup_queue_depth", "What waits to be deleted; counted up to 10000.")
+DEAD = Gauge("s3o_cleanup_dlq_depth", "What nobody tries to delete any more; counted up to 10000.")
+
 
 @define(eq=False)
 class UsageFlush:
@@ -128,6 +133,7 @@ class UsageFlush:
         if self._counted is None or now - self._counted >= COUNT_EVERY - TOLERANCE:
             self._counted = now
             await self._show_inventory()
+            await self._show_backlog()
 
     @staticmethod
     def _show_room(known: Usage) -> None:
@@ -142,6 +148,12 @@ class UsageFlush:
             held = inventory.get(name, Inventory())
             OBJECTS.labels(name).set(held.objects)
             UPLOADS.labels(name).set(held.uploads)
+
+    async def _show_backlog(self) -> None:
+        backlog = await self._ledger.backlog(MOST_COUNTED)
+        PENDING.set(backlog.pending)
+        DOOMED.set(backlog.doomed)
+        DEAD.set(backlog.dead)
 
     def _warn(self, known: Usage) -> None:
         """Say once an hour that a backend is nearly full."""

@@ -54,7 +54,7 @@ async def recover(ledger: ILedger) -> int:
     """
     if ledger.operations.is_shared:
         return 0
-    claim = Claim(None, 0, ledger.now_ms(), "left at start")
+    claim = Claim(None, 0, ledger.now_ms(), "left_at_start")
 
     async def work(tx: ITransaction) -> int:
         tally = Tally()
@@ -90,7 +90,7 @@ async def tie_up(ledger: ILedger) -> None:
 async def _tie_up_one(tx: ITransaction, tally: Tally, end: LooseEnd, ledger: ILedger) -> None:
     if end.left is Left.COMMIT:
         if await tx.one(STILL_PENDING, id=end.number):
-            claim = Claim(None, 0, ledger.now_ms(), "commit unclear")
+            claim = Claim(None, 0, ledger.now_ms(), "commit_unclear")
             await doom_pending(tx, tally, end.number, claim, unclear=True)
         return
     for owner in ledger.operations.owners:
@@ -105,4 +105,4 @@ async def _drop_unsent(tx: ITransaction, tally: Tally, owner: int, operation: in
     for row in await tx.all(UNSENT, owner=owner, operation=operation):
         await drop(tx, tally, blob_of(row), Kind.RESERVED)
     for row in await tx.all(UNOPENED, owner=owner, operation=operation):
-        await doom_pending(tx, tally, row[0], Claim(None, 0, now_ms, "never begun"), unclear=False)
+        await doom_pending(tx, tally, row[0], Claim(None, 0, now_ms, "never_begun"), unclear=False)

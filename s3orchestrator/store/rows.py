@@ -39,7 +39,7 @@ def columns(table: str, names: str) -> str:
 
 BLOB = (
     "id, backend, name, state, size, created_ms, bucket_id, key, etag, backend_version,"
-    " is_plain, was_live, unclear, suspect, attempts, upload_id, multipart"
+    " is_plain, was_live, unclear, suspect, attempts, upload_id, multipart, reason"
 )
 _BLOB_WIDTH = BLOB.count(",") + 1
 
@@ -68,6 +68,7 @@ def blob_of(row: Sequence[Any], *, unclear: bool | None = None) -> Blob:
         attempts,
         upload_id,
         multipart,
+        reason,
     ) = row
     return Blob(
         blob_id,
@@ -87,6 +88,7 @@ def blob_of(row: Sequence[Any], *, unclear: bool | None = None) -> Blob:
         attempts,
         upload_id,
         bool(multipart),
+        reason or "",
     )
 
 

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from attrs import define
 from zope.interface import implementer
 
-from s3orchestrator.domain.records import Inventory
+from s3orchestrator.domain.records import Backlog, Inventory
 from s3orchestrator.domain.usage import Counters
 from s3orchestrator.interfaces import IDatabase, ITransaction, IUsageLedger
 
@@ -35,6 +35,17 @@ UPLOADS = """
      WHERE u.state IN ('open', 'completing') AND o.id = u.blob_id
      GROUP BY o.backend
 """
+
+# Each is a part of an index; of millions that wait after a bucket was emptied, not all are read.
+BACKLOG = {
+    "pending": """
+        SELECT count(*) FROM (
+            SELECT 1 FROM blobs WHERE state = 'pending' AND upload_id IS NULL LIMIT :most
+        ) counted
+    """,
+    "doomed": "SELECT count(*) FROM (SELECT 1 FROM blobs WHERE state = 'doomed' LIMIT :most) counted",
+    "dead": "SELECT count(*) FROM (SELECT 1 FROM blobs WHERE state = 'dead' LIMIT :most) counted",
+}
 
 
 @implementer(IUsageLedger)
@@ -75,3 +86,11 @@ class UsageLedger:
             backend: Inventory(objects.get(backend, 0), uploads.get(backend, 0))
             for backend in objects.keys() | uploads.keys()
         }
+
+    async def backlog(self, most: int) -> Backlog:
+        """See `IUsageLedger`."""
+        counted = {}
+        for state, statement in BACKLOG.items():
+            ((number,),) = await self._database.query(statement, most=most)
+            counted[state] = int(number)
+        return Backlog(**counted)

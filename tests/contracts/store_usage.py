@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from zope.interface.verify import verifyObject
 
-from s3orchestrator.domain.records import Inventory
+from s3orchestrator.domain.records import Backlog, Inventory
 from s3orchestrator.domain.usage import Counters
 from s3orchestrator.interfaces import IUsageLedger
 from s3orchestrator.store.usage import UsageLedger
@@ -64,3 +64,18 @@ class MonthlyContract(LedgerCase):
         inventory = await self.usage.inventory()
         self.assertEqual(inventory["a"], Inventory(2, 0))
         self.assertEqual(inventory["b"], Inventory(1, 1))
+
+    async def test_backlog(self) -> None:
+        """
+        What is being written, doomed and dead is counted, up to a number; parts of uploads are not.
+        """
+        self.assertEqual(await self.usage.backlog(10), Backlog())
+        await self.kit.put(self.bucket, "live")
+        await self.kit.upload(self.bucket, "upload", "b")
+        for number in range(4):
+            blob = await self.kit.reserve(self.bucket, f"{number}")
+            if number:
+                await self.kit.blobs.abandon(blob, unclear=False)
+        await self.kit.execute("UPDATE blobs SET state = 'dead', owner = NULL WHERE id = :id", id=blob.id)
+        self.assertEqual(await self.usage.backlog(10), Backlog(1, 2, 1))
+        self.assertEqual(await self.usage.backlog(1), Backlog(1, 1, 1))

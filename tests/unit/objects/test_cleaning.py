@@ -7,9 +7,10 @@ from twisted.trial.unittest import SynchronousTestCase
 from s3orchestrator.backends.faults import Fault
 from s3orchestrator.domain.records import BlobState
 from s3orchestrator.errors import NoSuchKey
-from s3orchestrator.objects import cleaning
+from s3orchestrator.objects import cleaning, deletions
 from s3orchestrator.protocol.metadata import ObjectMetadata
 from s3orchestrator.testing.harness import QUIET_PERIOD, Harness
+from tests.unit.backends.gate import sample
 
 
 class CleaningTests(SynchronousTestCase):
@@ -123,6 +124,57 @@ class CleaningTests(SynchronousTestCase):
 
     def attempts(self) -> list[tuple[BlobState, int]]:
         return [(blob.state, blob.attempts) for blob in self.h.run(self.h.core.ledger.blobs.names("a"))]
+
+
+class ToldTests(SynchronousTestCase):
+    """What metrics and the audit trail say of deletions."""
+
+    def setUp(self) -> None:
+        self.h = Harness(backends=("told",))
+        self.events: list[tuple[object, ...]] = []
+        self.patch(deletions, "audit", self.heard)
+        self.before = self.counted()
+
+    def heard(self, event: str, **fields: object) -> None:
+        self.events.append((event, fields["key"], fields["reason"], fields["attempt"]))
+
+    def counted(self) -> list[float]:
+        processed = "s3o_cleanup_queue_processed_total"
+        return [
+            sample("s3o_cleanup_queue_enqueued_total", reason="deleted"),
+            *(sample(processed, status=status) for status in ("success", "retry", "exhausted")),
+            sample("s3o_cleanup_dlq_enqueued_total", backend="told"),
+        ]
+
+    def rise(self) -> list[float]:
+        return [now - before for now, before in zip(self.counted(), self.before, strict=True)]
+
+    def test_at_once(self) -> None:
+        """What is deleted at once was never in the queue."""
+        self.h.put("k", b"data")
+        self.h.delete("k")
+        self.assertEqual((self.rise(), self.events), ([0, 0, 0, 0, 0], []))
+
+    def test_later(self) -> None:
+        """What was put off is counted each time, and its end is in the audit trail."""
+        self.h.put("k", b"data")
+        self.h.backend("told").faults.next("delete", Fault.FAILED, Fault.LOST_ANSWER)
+        self.h.delete("k")
+        self.assertEqual(self.rise(), [1, 0, 0, 0, 0])
+        for _ in range(2):
+            self.h.advance(600)
+        self.assertEqual(self.rise(), [1, 1, 1, 0, 0])
+        self.assertEqual(self.events, [("cleanup_queue.processed", "photos/k", "deleted", 2)])
+
+    def test_given_up(self) -> None:
+        """The tenth attempt that fails is the last."""
+        self.h.put("k", b"data")
+        self.h.backend("told").faults.always(Fault.FAILED, "delete")
+        self.h.delete("k")
+        for _ in range(10):
+            self.h.advance(86_400)
+        self.assertEqual(self.rise(), [1, 0, 8, 1, 1])
+        self.assertEqual(self.events, [("cleanup_queue.exhausted_to_dlq", "photos/k", "deleted", 10)])
 
 
 class StalledTests(SynchronousTestCase):

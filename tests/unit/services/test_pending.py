@@ -8,6 +8,7 @@ from s3orchestrator.concurrency import start
 from s3orchestrator.domain.records import BlobState
 from s3orchestrator.services.pending import BATCH, PendingReaper
 from s3orchestrator.store.owners import Lease
+from tests.unit.backends.gate import sample
 from tests.unit.objects.world import World
 
 
@@ -40,8 +41,11 @@ class PendingReaperTests(SynchronousTestCase):
         left.reap()
         self.assertEqual(left.states(), {BlobState.PENDING})
         left.w.clock.advance(3600)
+        before = sample("s3o_pending_intents_resolved_total", status="dropped")
         left.reap()
         self.assertEqual(left.states(), {BlobState.DOOMED})
+        after = sample("s3o_pending_intents_resolved_total", status="dropped")
+        self.assertEqual(after - before, 2 * BATCH + 1)
         left.w.quiesce()
         self.assertEqual(left.w.problems(), [])
 

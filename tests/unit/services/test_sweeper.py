@@ -8,6 +8,7 @@ from s3orchestrator.backends.faults import Fault
 from s3orchestrator.concurrency import start
 from s3orchestrator.domain.records import Blob
 from s3orchestrator.errors import BackendUnavailable, StoreUnavailable
+from s3orchestrator.services import stale_uploads
 from s3orchestrator.testing.harness import QUIET_PERIOD
 from tests.unit.objects.world import LARGE, SMALL, STALE, World, small_parts
 
@@ -141,11 +142,14 @@ class SweeperTests(SynchronousTestCase):
 
     def test_stale_uploads(self) -> None:
         """Many at once, and only those nobody has touched for a day."""
+        cleaned: list[int] = []
+        self.patch(stale_uploads, "audit", lambda event, **fields: cleaned.append(fields["cleaned"]))
         old = [self.w.uploaded(f"u{number}", SMALL)[0] for number in range(120)]
         self.w.clock.advance(STALE - 10)
         fresh, _ = self.w.uploaded("fresh", SMALL)
         self.w.advance(11)
         self.w.settle()
+        self.assertEqual(sum(cleaned), 120)
         still = {upload.upload_id for upload in self.w.run(self.a.list_uploads())}
         self.assertEqual(still, {fresh.backend_upload})
         self.assertEqual(len(old), 120)

@@ -14,7 +14,7 @@ from s3orchestrator.concurrency import start
 from s3orchestrator.config.features import UsageFlushConfig
 from s3orchestrator.config.live import Live
 from s3orchestrator.counters.local import LocalCounters
-from s3orchestrator.domain.records import Inventory
+from s3orchestrator.domain.records import Backlog, Inventory
 from s3orchestrator.domain.usage import Counters, Limits
 from s3orchestrator.errors import StoreUnavailable
 from s3orchestrator.interfaces import IUsageLedger
@@ -52,6 +52,9 @@ class Stubborn:
 
     async def inventory(self) -> Mapping[str, Inventory]:
         return await self._ledger.inventory()
+
+    async def backlog(self, most: int) -> Backlog:
+        return await self._ledger.backlog(most)
 
 
 class UsageFlushTests(SynchronousTestCase):
@@ -171,6 +174,17 @@ class GaugesTests(SynchronousTestCase):
         usage = [sample("s3o_usage_egress_bytes", backend=name) for name in ("ga", "gb")]
         self.assertEqual(usage, [200, 0])
         self.assertEqual(shown("usage_ingress_bytes"), [500])
+
+    def test_backlog(self) -> None:
+        """So is what waits to be deleted."""
+        h = Harness()
+        h.put("k", b"x")
+        h.backend("a").down()
+        h.delete("k")
+        h.clock.advance(60)
+        h.run(h.usage_flush.run_once())
+        depths = ("s3o_pending_intents_depth", "s3o_cleanup_queue_depth", "s3o_cleanup_dlq_depth")
+        self.assertEqual([sample(depth) for depth in depths], [0, 1, 0])
 
     def test_nearly_full(self) -> None:
         """A backend that is nearly full is told of once an hour."""
