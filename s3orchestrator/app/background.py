@@ -9,7 +9,7 @@ from attrs import define, field
 
 from s3orchestrator.app.core import Core
 from s3orchestrator.services.cleanup import Cleanup
-from s3orchestrator.services.leasing import LeaseKeeper
+from s3orchestrator.services.leasing import LeaseKeeper, TimelyLocks
 from s3orchestrator.services.pending import PendingReaper
 from s3orchestrator.services.periodic import Periodic, Report
 from s3orchestrator.services.prober import Prober
@@ -84,7 +84,7 @@ class Services:
         stale = StaleUploads(ledger.database, ledger.uploads, core.cleaner, config.multipart.stale_after)
         watchdog = Watchdog(lambda: core.guards.breakers, core.reactor)
         pending = config.write_path.pending_pattern
-        reaper = PendingReaper(ledger.blobs, core.lease, pending.min_age)
+        reaper = PendingReaper(ledger.blobs, pending.min_age)
         lease = self._own("lease", core.lease.interval, LeaseKeeper(core.lease, ledger.blobs).run_once)
         # Nothing is sent for longer than need be, and what nobody heard the outcome of is handed back.
         ledger.database.on_back(lease.trigger)
@@ -119,10 +119,5 @@ class Services:
 
     def _shared(self, name: str, interval: float, work: Work) -> Periodic:
         """A service that one instance at a time runs for all; all of these go by time."""
-        locks, lease = self._core.ledger.locks, self._core.lease
-
-        async def timely() -> None:
-            if lease.clock_is_trusted:
-                await work()
-
-        return Periodic(name, interval, timely, self._core.reactor, locks=locks, chance=self._random.random)
+        locks = TimelyLocks(self._core.ledger.locks, self._core.lease)
+        return Periodic(name, interval, work, self._core.reactor, locks=locks, chance=self._random.random)

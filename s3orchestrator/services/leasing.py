@@ -2,11 +2,27 @@
 
 from __future__ import annotations
 
+from contextlib import AbstractAsyncContextManager, nullcontext
+
 from attrs import define, field
+from zope.interface import implementer
 
 from s3orchestrator.errors import LedgerTooNew, StoreUnavailable
-from s3orchestrator.interfaces import IBlobs, ILease
+from s3orchestrator.interfaces import IBlobs, ILease, ILocks
 from s3orchestrator.telemetry.logging import make_logger
+
+
+@implementer(ILocks)
+@define(eq=False)
+class TimelyLocks:
+    """Locks for work that goes by time: nobody gets one whose clock is far off."""
+
+    _locks: ILocks
+    _lease: ILease
+
+    def hold(self, name: str) -> AbstractAsyncContextManager[bool]:
+        """See `ILocks`."""
+        return self._locks.hold(name) if self._lease.clock_is_trusted else nullcontext(False)
 
 
 @define(eq=False)
@@ -24,7 +40,11 @@ class LeaseKeeper:
     _said_over: bool = field(default=False, init=False)
 
     async def run_once(self) -> None:
-        """Renew, and hand back what nobody heard the outcome of."""
+        """
+        Renew, and hand back what nobody heard the outcome of.
+
+        :raises StoreUnavailable: the lease was not renewed; that has been said.
+        """
         try:
             await self._lease.renew()
         except LedgerTooNew as error:
@@ -33,7 +53,7 @@ class LeaseKeeper:
         except StoreUnavailable as error:
             self.log.warn("the lease was not renewed: {error}", error=str(error))
             self._say_whether_over()
-            return
+            raise
         self._say_whether_over()
         self._say_what_the_clock_does()
         await self._blobs.tie_up()

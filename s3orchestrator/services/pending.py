@@ -5,7 +5,7 @@ from __future__ import annotations
 from attrs import define
 from prometheus_client import Counter
 
-from s3orchestrator.interfaces import IBlobs, ILease
+from s3orchestrator.interfaces import IBlobs
 from s3orchestrator.objects import deletions
 from s3orchestrator.telemetry.logging import make_logger
 
@@ -31,22 +31,15 @@ class PendingReaper:
     Dooms pending blobs that nobody will finish, once they are `min_age` seconds old.
 
     Nobody's are those that were handed back, and those whose owner's lease has lapsed. Leases of
-    others are judged by the clock: one that is far off judges none.
+    others are judged by the clock: one that is far off must not (`TimelyLocks`).
     """
 
     log = make_logger()
     _blobs: IBlobs
-    _lease: ILease
     _min_age: float
 
     async def run_once(self) -> None:
         """Doom what is due; cleaning up takes it from there."""
-        if not self._lease.clock_is_trusted:
-            self.log.warn(
-                "abandoned writes are left alone: the database's clock is {skew_ms} ms ahead of ours",
-                skew_ms=self._lease.clock_skew_ms,
-            )
-            return
         for _ in range(MAX_BATCHES):
             doomed = await self._blobs.reap(BATCH, int(self._min_age * 1000))
             if doomed:

@@ -9,7 +9,9 @@ from s3orchestrator.concurrency import start
 from s3orchestrator.domain.records import BlobState
 from s3orchestrator.errors import LedgerTooNew, StoreUnavailable, TransactionUnclear
 from s3orchestrator.interfaces import ITransaction
-from s3orchestrator.services.leasing import LeaseKeeper
+from s3orchestrator.services.leasing import LeaseKeeper, TimelyLocks
+from s3orchestrator.services.periodic import Periodic
+from s3orchestrator.store.locks import LocalLocks
 from s3orchestrator.store.owners import Lease
 from tests.unit.objects.world import SMALL, World
 
@@ -34,6 +36,11 @@ class LeaseKeeperTests(SynchronousTestCase):
             self.w.clock.advance(60)
             self.successResultOf(start(self.keeper.run_once()))
 
+    def fail_to_keep(self, minutes: int) -> None:
+        for _ in range(minutes):
+            self.w.clock.advance(60)
+            self.failureResultOf(start(self.keeper.run_once()), StoreUnavailable)
+
     def test_kept(self) -> None:
         """
         As long as the ledger answers the lease never ends, and there is nothing to say.
@@ -48,10 +55,10 @@ class LeaseKeeperTests(SynchronousTestCase):
         """
         self.keep()
         self.w.points.transacting = lambda number: StoreUnavailable
-        self.keep(4)
+        self.fail_to_keep(4)
         self.assertTrue(self.lease.may_send())
         self.assertEqual(self.said, [])
-        self.keep(10)
+        self.fail_to_keep(10)
         self.assertFalse(self.lease.may_send())
         self.w.points.transacting = None
         self.keep(2)
@@ -100,6 +107,23 @@ class LeaseKeeperTests(SynchronousTestCase):
         off, again = self.said
         self.assertIn("ahead", off)
         self.assertIn("again", again)
+
+    def test_by_the_clock(self) -> None:
+        """
+        With a clock that is far off, what goes by time is skipped, and not called done.
+        """
+        done: list[str] = []
+
+        async def work() -> None:
+            done.append("done")
+
+        service = Periodic("timely", 60.0, work, self.w.clock, locks=TimelyLocks(LocalLocks(), self.lease))
+        self.database.clock_skew_ms = 31_000
+        self.successResultOf(service.trigger())
+        self.assertEqual((done, service.report().last_result), ([], "skipped"))
+        self.database.clock_skew_ms = 0
+        self.successResultOf(service.trigger())
+        self.assertEqual((done, service.report().last_result), (["done"], "success"))
 
     def test_alone(self) -> None:
         """

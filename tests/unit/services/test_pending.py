@@ -23,7 +23,7 @@ class Left:
             self.w.run(self.blobs.reserve(self.w.bucket, f"{number}", 1, ["a"]))
         self.w.run(lease.give_back())
         self.w.run(lease.renew())
-        self.reaper = PendingReaper(self.blobs, lease, 3600.0)
+        self.reaper = PendingReaper(self.blobs, 3600.0)
 
     def states(self) -> set[BlobState]:
         return {blob.state for blob in self.w.run(self.blobs.names("a"))}
@@ -48,13 +48,3 @@ class PendingReaperTests(SynchronousTestCase):
         self.assertEqual(after - before, 2 * BATCH + 1)
         left.w.quiesce()
         self.assertEqual(left.w.problems(), [])
-
-    def test_clock(self) -> None:
-        """
-        With a clock that is far off nothing is done.
-        """
-        left = Left(1)
-        left.w.clock.advance(3600)
-        left.w.ledger.clock_skew_ms = 31_000
-        left.reap()
-        self.assertEqual(left.states(), {BlobState.PENDING})
