@@ -8,7 +8,7 @@ operations are noted here and handed back as soon as the database answers.
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Hashable, Iterator
+from collections.abc import Awaitable, Callable, Hashable, Iterable, Iterator
 from enum import Enum
 from itertools import count
 from typing import TypeVar
@@ -44,6 +44,29 @@ class LooseEnd:
 
 
 @define(eq=False)
+class Looks:
+    """
+    Which loose ends were looked at when; times are numbers of transactions.
+
+    A COMMIT that got no answer may still be under way, and nobody sees what it does before its end.
+    """
+
+    _first: dict[LooseEnd, int] = field(init=False, factory=dict)
+
+    def settled(self, ends: Iterable[LooseEnd], latest: int, earliest: int) -> set[LooseEnd]:
+        """
+        Return those that need not be looked at again, after a look.
+
+        :param latest: the number of the look's own transaction.
+        :param earliest: that of the earliest one that had not ended when the look began.
+        """
+        settled = {end for end in ends if self._first.setdefault(end, latest) <= earliest}
+        for end in settled:
+            del self._first[end]
+        return settled
+
+
+@define(eq=False)
 class Operations:
     """
     Numbers the operations of this process, and remembers the loose ends.
@@ -57,6 +80,7 @@ class Operations:
     turns: Turns | None = None  # where a transaction that waits for a key's lock is dear
     loose_ends: list[LooseEnd] = Factory(list)
     is_shared: bool = field(default=False, kw_only=True)
+    looks: Looks = field(init=False, factory=Looks)
     _former: list[int] = field(init=False, factory=list)
     _numbers: Iterator[int] = field(init=False, factory=lambda: count(1))
 

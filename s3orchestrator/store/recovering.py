@@ -7,7 +7,7 @@ is what operations of our own left behind when nobody heard of their outcome (`o
 
 from __future__ import annotations
 
-from s3orchestrator.interfaces import ITransaction
+from s3orchestrator.interfaces import ITransaction, Row
 from s3orchestrator.store.counting import Kind, Tally
 from s3orchestrator.store.dooming import Claim, doom_pending, drop
 from s3orchestrator.store.operations import ILedger, Left, LooseEnd
@@ -40,6 +40,7 @@ UNCLAIM_DOOMED = """
 UNCLAIM_RESTING = """
     UPDATE blobs SET owner = NULL WHERE state = 'resting' AND owner = :owner AND operation = :operation
 """
+TRANSACTIONS = "$transactions"
 STILL_PENDING = "SELECT id FROM blobs WHERE id = :id AND state = 'pending' AND upload_id IS NULL"
 
 
@@ -72,19 +73,27 @@ async def recover(ledger: ILedger) -> int:
 
 
 async def tie_up(ledger: ILedger) -> None:
-    """Hand back what operations of ours left behind."""
+    """
+    Hand back what operations of ours left behind.
+
+    A server that has not answered COMMIT may carry it out yet: each is looked at again until all that
+    was under way at the first look has ended.
+    """
     known = ledger.operations.loose_ends
     if not (ends := tuple(known)):
         return
 
-    async def work(tx: ITransaction) -> None:
-        tally = Tally()
+    async def work(tx: ITransaction) -> Row | None:
+        tally, under_way = Tally(), await tx.one(TRANSACTIONS)
         for end in ends:
             await _tie_up_one(tx, tally, end, ledger)
         await tally.write(tx)
+        return under_way
 
-    await ledger.transact(work)
-    known[:] = [end for end in known if end not in ends]
+    under_way = await ledger.transact(work)
+    assert under_way is not None
+    settled = ledger.operations.looks.settled(ends, under_way["latest"], under_way["earliest"])
+    known[:] = [end for end in known if end not in settled]
 
 
 async def _tie_up_one(tx: ITransaction, tally: Tally, end: LooseEnd, ledger: ILedger) -> None:

@@ -64,6 +64,7 @@ SQLITE = Dialect(
         "lock_upload": "",
         "in_one_snapshot": "",
         "stop_writers": "",
+        "transactions": "SELECT 0 AS latest, 0 AS earliest",
         # The ids that were given out, also those of rows that have gone.
         "last_id_given": "SELECT seq FROM sqlite_sequence WHERE name = :table",
         "forget_last_id": "DELETE FROM sqlite_sequence WHERE name = :table",
@@ -115,6 +116,11 @@ POSTGRES = Dialect(
         "stop_writers": """
             LOCK TABLE blobs, byte_counts, backend_counts, backend_guards, bucket_guards
             IN SHARE ROW EXCLUSIVE MODE
+        """,
+        # Ours, which is the latest to be given a number, and the earliest that has not ended.
+        "transactions": """
+            SELECT CAST(CAST(pg_current_xact_id() AS text) AS bigint) AS latest,
+                   CAST(CAST(pg_snapshot_xmin(pg_current_snapshot()) AS text) AS bigint) AS earliest
         """,
         "last_id_given": f"SELECT pg_sequence_last_value({_SEQUENCE})",
         "forget_last_id": "",

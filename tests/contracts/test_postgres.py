@@ -297,6 +297,72 @@ class RaceTests(PostgresCase):
             self.assertEqual(await kits[0].findings(), [])
 
 
+class HungTests(PostgresCase):
+    """COMMITs that the server has not carried out yet when nobody waits for their answer any more."""
+
+    async def setUp(self) -> None:
+        await super().setUp()
+        self.ledger = await self.open(patience=HURRIED)
+        self.kit = Kit(self.ledger, self.reactor)
+        self.bucket = await self.kit.buckets.adopt("photos")
+        self.other = self.server.connect(self.database)
+        self.addCleanup(self.other.close)
+
+    def hang(self) -> None:
+        """From now on COMMITs of new blobs or changed ones take until we let `other` go."""
+        with self.other.cursor() as cursor:
+            cursor.execute(
+                """
+                CREATE FUNCTION hang() RETURNS trigger LANGUAGE plpgsql AS
+                $$BEGIN PERFORM pg_advisory_xact_lock_shared(99, 0); RETURN NULL; END$$;
+                CREATE CONSTRAINT TRIGGER hang AFTER INSERT OR UPDATE ON blobs
+                DEFERRABLE INITIALLY DEFERRED FOR EACH ROW EXECUTE FUNCTION hang();
+                """
+            )
+            cursor.execute("SELECT pg_advisory_lock(99, 0)")
+
+    async def go_on(self) -> None:
+        """Let them end, and wait until they have."""
+        with self.other.cursor() as cursor:
+            cursor.execute("SELECT pg_advisory_unlock(99, 0)")
+        busy = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND state = 'active'"
+        while (await self.ledger.query(busy))[0][0] > 1:
+            await deferLater(self.reactor, 0.01)
+
+    async def tied_up(self) -> None:
+        """Other databases of this server may be busy as well."""
+        await self.kit.blobs.tie_up()
+        while self.ledger.operations.loose_ends:
+            await deferLater(self.reactor, 0.01)
+            await self.kit.blobs.tie_up()
+
+    async def test_reservation(self) -> None:
+        """
+        What is reserved by a COMMIT that ends only after it was looked for goes all the same.
+        """
+        self.hang()
+        with self.assertRaises(TransactionUnclear):
+            await self.kit.reserve(self.bucket)
+        await self.kit.blobs.tie_up()
+        await self.go_on()
+        await self.tied_up()
+        self.assertEqual(await self.kit.rows("SELECT id FROM blobs"), [])
+        self.assertEqual(await self.kit.findings(), [])
+
+    async def test_claim(self) -> None:
+        """
+        What is claimed by such a COMMIT is due again.
+        """
+        await self.kit.put(self.bucket)
+        self.hang()
+        with self.assertRaises(TransactionUnclear):
+            await self.kit.versions.remove(self.bucket, "k")
+        await self.kit.blobs.tie_up()
+        await self.go_on()
+        await self.tied_up()
+        self.assertEqual(len(await self.kit.blobs.claim_doomed(10)), 1)
+
+
 class OpeningTests(PostgresCase):
     async def test_together(self) -> None:
         """
