@@ -12,6 +12,7 @@ from base64 import b32encode
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from random import random
+from time import CLOCK_BOOTTIME, clock_gettime
 from typing import Any, TypeVar
 
 from attrs import define, evolve, field
@@ -65,8 +66,10 @@ class PostgresDatabase:
     """
     A ledger on a PostgreSQL server. Nothing happens before `open`.
 
-    Ledger time is the server's clock, or `clock` where one is given. `lease` is for how many
-    seconds others leave alone what we hold, until a `Lease` is renewed; None: for ever.
+    Ledger time is the server's clock, or `clock` where one is given: measured now and then, and in
+    between told by a clock that nobody sets, and that goes on while the machine is suspended.
+    `lease` is for how many seconds others leave alone what we hold, until a `Lease` is renewed;
+    None: for ever.
     """
 
     _server: Server
@@ -79,6 +82,7 @@ class PostgresDatabase:
     ledger_id: str = field(init=False, default="")
     operations: Operations = field(init=False)
     clock_skew_ms: int = field(init=False, default=0)
+    _booted_ms: int = field(init=False, default=0)  # the ledger's time when the machine was started
     locks: AdvisoryLocks = field(init=False)
     _pool: Pool = field(init=False)
     _listener: Listener = field(init=False)
@@ -155,7 +159,7 @@ class PostgresDatabase:
         """Ledger time."""
         if self._clock is not None:
             return int(self._clock.seconds() * 1000)
-        return int(self._reactor.seconds() * 1000) + self.clock_skew_ms
+        return self._booted_ms + int(clock_gettime(CLOCK_BOOTTIME) * 1000)
 
     async def measure_time(self) -> None:
         """
@@ -279,11 +283,13 @@ class PostgresDatabase:
             )
 
     async def _measure(self, connection: Connection) -> None:
-        before = self._reactor.seconds()
+        before = clock_gettime(CLOCK_BOOTTIME)
         (row,) = rows_of(await connection.ask(CLOCK), CLOCK)
+        after, ours = clock_gettime(CLOCK_BOOTTIME), self._reactor.seconds()
         # It was read at some time in between; half of the way there and back is the best guess.
-        ours = (before + self._reactor.seconds()) / 2
-        self.clock_skew_ms = round(row["now_ms"] - ours * 1000)
+        back = (after - before) / 2
+        self._booted_ms = round(row["now_ms"] - (after - back) * 1000)
+        self.clock_skew_ms = round(row["now_ms"] - (ours - back) * 1000)
 
     async def _measure_again(self) -> None:
         try:

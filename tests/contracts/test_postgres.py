@@ -23,7 +23,7 @@ from s3orchestrator.store.dialing import Patience
 from s3orchestrator.store.pool import Limits
 from s3orchestrator.store.postgres import PostgresDatabase
 from tests.contracts.store_kit import ABSENT, Kit
-from tests.contracts.store_postgres import Heard, LosesAnswer, PostgresCase, ledger
+from tests.contracts.store_postgres import FEW, Heard, LosesAnswer, PostgresCase, ledger, server_of
 from tests.contracts.store_races import outcomes
 
 DOCS = Path(__file__).parent.parent.parent / "docs"
@@ -35,6 +35,20 @@ INSERT = "INSERT INTO backends (name) VALUES (:name)"
 # A turn of the reactor is much shorter; what libpq blocks for is as long as the server is silent.
 STANDSTILL = 0.25
 HURRIED = Patience(connect=1.0, statement=0.3, answer=1.0, read=0.5)
+
+
+class SetClock:
+    """A reactor on a machine whose clock has been set `ahead` by so many seconds."""
+
+    def __init__(self, reactor: Any) -> None:
+        self._reactor = reactor
+        self.ahead = 0.0
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._reactor, name)
+
+    def seconds(self) -> float:
+        return float(self._reactor.seconds() + self.ahead)
 
 
 def inserting(name: str) -> Any:
@@ -166,6 +180,20 @@ class StatementTests(PostgresCase):
         (row,) = await database.query("SELECT extract(epoch FROM clock_timestamp()) * 1000 AS now")
         self.assertLess(abs(database.now_ms() - row["now"]), 1000)
         self.assertLess(abs(database.clock_skew_ms), 1000)
+
+    async def test_clock_set(self) -> None:
+        """
+        When somebody sets our clock, the ledger's time goes on; how far ours is off is seen later.
+        """
+        reactor = SetClock(self.reactor)
+        database = await self.opened(PostgresDatabase(server_of(self.database), reactor, limits=FEW))
+        for seconds in (7200.0, -7200.0):
+            reactor.ahead = seconds
+            (row,) = await database.query("SELECT extract(epoch FROM clock_timestamp()) * 1000 AS now")
+            self.assertLess(abs(database.now_ms() - row["now"]), 1000)
+            await database.measure_time()
+            self.assertLess(abs(database.clock_skew_ms + seconds * 1000), 1000)
+            self.assertLess(abs(database.now_ms() - row["now"]), 1000)
 
 
 class RaceTests(PostgresCase):
