@@ -13,7 +13,6 @@ from attrs import frozen
 
 from s3orchestrator.domain.records import Finding
 from s3orchestrator.interfaces import IDatabase, ITransaction, Row
-from s3orchestrator.store.sql import IN_ONE_SNAPSHOT
 
 STOP_WRITERS = "$stop_writers"
 
@@ -320,14 +319,13 @@ async def check(database: IDatabase) -> list[Finding]:
     """Return everything that breaks a rule, looked at in one snapshot."""
 
     async def work(tx: ITransaction) -> list[Finding]:
-        await tx.soon(IN_ONE_SNAPSHOT)
         findings = []
         for rule in RULES:
             for row in await tx.all(rule.statement):
                 findings.append(_finding(rule, row))
         return findings
 
-    return await database.transact(work)
+    return await database.snapshot(work)
 
 
 async def look(database: IDatabase, most: int) -> tuple[list[Finding], int]:

@@ -20,6 +20,7 @@ from s3orchestrator.config.sections import DatabaseConfig
 from s3orchestrator.errors import Conflict, LedgerTooNew, StoreUnavailable, TransactionUnclear
 from s3orchestrator.interfaces import ITransaction
 from s3orchestrator.store.dialing import Patience
+from s3orchestrator.store.fsck import check
 from s3orchestrator.store.pool import Limits
 from s3orchestrator.store.postgres import PostgresDatabase
 from tests.contracts.store_kit import ABSENT, Kit
@@ -323,6 +324,21 @@ class RaceTests(PostgresCase):
             freeing.append(start(kits[1].blobs.set_limits({"a": None if limit else 1 << 30})))
             await gatherResults(freeing)
             self.assertEqual(await kits[0].findings(), [])
+
+
+class CheckingTests(PostgresCase):
+    async def test_slow(self) -> None:
+        """
+        A check of a large ledger may take longer than any statement of a client's request.
+        """
+        database = await self.open(patience=HURRIED)
+        self.server.execute("ALTER TABLE parts RENAME TO parts_kept", database=self.database)
+        self.server.execute(
+            f"CREATE VIEW parts AS SELECT p.* FROM parts_kept p RIGHT JOIN pg_sleep({2 * HURRIED.statement})"
+            " ON true WHERE p.upload_id IS NOT NULL",
+            database=self.database,
+        )
+        self.assertEqual(await check(database), [])
 
 
 class HungTests(PostgresCase):

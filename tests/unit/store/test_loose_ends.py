@@ -53,6 +53,9 @@ class UnsureLedger:
     async def query(self, statement: str, **parameters: object) -> list[Row]:
         return await self._ledger.query(statement, **parameters)
 
+    async def snapshot(self, work: Callable[[ITransaction], Awaitable[Any]]) -> Any:
+        return await self._ledger.snapshot(work)
+
     def now_ms(self) -> int:
         return self._ledger.now_ms()
 
