@@ -17,8 +17,9 @@ from typing import Any
 from attrs import define, evolve, field, frozen
 from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
+from twisted.python.failure import Failure
 
-from s3orchestrator.concurrency import start
+from s3orchestrator.concurrency import concurrently, start
 from s3orchestrator.domain.records import Blob
 from s3orchestrator.domain.stamping import read_stamp
 from s3orchestrator.errors import BackendError, NoSuchBlob, OrchestratorError, StoreUnavailable
@@ -30,6 +31,7 @@ from s3orchestrator.telemetry.logging import make_logger
 # Beyond this the claim is given back, and the cleanup service takes it from the ledger.
 MAX_WAITING = 10_000
 MAX_WAITING_EACH = 2_000  # on one backend, so that one that stalls leaves room for the others
+TOLD_AT_ONCE = 10  # of what was put off: when the ledger is back others want it, too
 GATHER = 0.2  # seconds in which `forget`s are collected into one transaction
 
 
@@ -128,8 +130,7 @@ class Cleaner:
     def tell_again(self) -> None:
         """Tell the ledger what it could not be told before."""
         put_off, self._put_off = self._put_off, []
-        for tell in put_off:
-            self.insist(tell)
+        self._background(concurrently(min(TOLD_AT_ONCE, len(put_off)), self._tell_again, put_off))
 
     def background(self, work: Coroutine[Any, Any, Any]) -> None:
         """Run `work` to its end even if nobody waits for it; `drained` does."""
@@ -216,6 +217,12 @@ class Cleaner:
         except StoreUnavailable as error:
             self.log.warn("the ledger will be told later: {error}", error=str(error))
             self._put_off.append(tell)
+
+    async def _tell_again(self, tell: Tell) -> None:
+        try:
+            await self._insist(tell)
+        except Exception:
+            self._complain(Failure())
 
     # --- what runs in the background
 

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from functools import partial
+
+from twisted.internet.defer import Deferred
 from twisted.trial.unittest import SynchronousTestCase
 
 from s3orchestrator.backends.faults import Fault
 from s3orchestrator.domain.records import BlobState
-from s3orchestrator.errors import NoSuchKey
+from s3orchestrator.errors import NoSuchKey, StoreUnavailable
 from s3orchestrator.objects import cleaning, deletions
 from s3orchestrator.protocol.metadata import ObjectMetadata
 from s3orchestrator.testing.harness import QUIET_PERIOD, Harness
@@ -214,3 +217,43 @@ class StalledTests(SynchronousTestCase):
 
     def commits(self, h: Harness) -> int:
         return int(h.run(h.core.ledger.database.query("SELECT commits FROM ledger"))[0][0])
+
+
+class PutOffTests(SynchronousTestCase):
+    def setUp(self) -> None:
+        self.cleaner = Harness().core.cleaner
+        self.is_away = True
+        self.told: list[int] = []
+        self.waiting: list[Deferred[None]] = []
+
+    async def tell(self, number: int) -> None:
+        if self.is_away:
+            raise StoreUnavailable("it is away")
+        answer: Deferred[None] = Deferred()
+        self.waiting.append(answer)
+        await answer
+        self.told.append(number)
+
+    def test_few_at_a_time(self) -> None:
+        """A ledger that is back is not told all at once what it missed; others want it, too."""
+        for number in range(1000):
+            self.cleaner.insist(partial(self.tell, number))
+        self.is_away = False
+        self.cleaner.tell_again()
+        while self.waiting:
+            self.assertLessEqual(len(self.waiting), cleaning.TOLD_AT_ONCE)
+            self.waiting.pop().callback(None)
+        self.assertEqual(sorted(self.told), list(range(1000)))
+
+    def test_one_fails(self) -> None:
+        """What cannot be told, for whatever reason, does not keep the rest from being told."""
+        for number in range(100):
+            self.cleaner.insist(partial(self.tell, number))
+        self.is_away = False
+        self.cleaner.tell_again()
+        for _ in range(cleaning.TOLD_AT_ONCE):
+            self.waiting.pop().errback(ValueError("no"))
+        while self.waiting:
+            self.waiting.pop().callback(None)
+        self.assertEqual(len(self.told), 100 - cleaning.TOLD_AT_ONCE)
+        self.assertEqual(len(self.flushLoggedErrors(ValueError)), cleaning.TOLD_AT_ONCE)
