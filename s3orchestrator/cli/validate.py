@@ -58,7 +58,14 @@ def _summary(loaded: Loaded) -> Iterator[tuple[str, str]]:
     yield "backends", _listed([f"{each.name} ({each.type}, {_room(each)})" for each in config.backends])
     yield "room", _total(config)
     yield "routing", config.routing_strategy
-    yield "ledger", f"{config.database.engine}, {config.database.path}"
+    yield "ledger", f"{config.database.engine}, {_ledger(config)}"
+
+
+def _ledger(config: Config) -> str:
+    database = config.database
+    if database.engine == "sqlite":
+        return database.path
+    return f"{database.database} at {database.host}, port {database.port}"
 
 
 def _listed(names: list[str]) -> str:

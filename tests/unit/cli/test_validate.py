@@ -50,6 +50,13 @@ class ValidateTests(SynchronousTestCase):
         )
         self.assertTrue(stderr.startswith("warning: replication.factor"), stderr)
 
+    def test_ledger_in_postgresql(self) -> None:
+        """Of a ledger in PostgreSQL it says which database, and on which server."""
+        server = "driver: postgres, host: db.example.net, port: 5433, database: ledger, user: me"
+        status, stdout, _ = self.validate(MINIMAL + f"database: {{{server}}}\n")
+        self.assertEqual(status, 0)
+        self.assertEqual(stdout.splitlines()[-1], "  ledger    postgres, ledger at db.example.net, port 5433")
+
     def test_invalid(self) -> None:
         """Every problem is printed with its path, and the status is 1."""
         status, stdout, stderr = self.validate(MINIMAL + "    quota_bytes: lots\n    typo: x\n")
