@@ -473,8 +473,12 @@ class IBlobs(Interface):
     async def forget_many(blobs: Sequence[tuple[Blob, bool]]) -> None:
         """`forget` for (blob, unclear) pairs in one transaction."""
 
-    async def retry_later(blob: Blob, *, counted: bool) -> None:
-        """Give the claim back; due again after the backoff. The tenth counted attempt makes it dead."""
+    async def retry_later(blob: Blob, *, counted: bool, error: str = "") -> None:
+        """
+        Give the claim back; due again after the backoff. The tenth counted attempt makes it dead.
+
+        `error` is what operators are told of the attempt.
+        """
 
     async def retry_later_many(blobs: Sequence[tuple[Blob, bool]]) -> None:
         """`retry_later` for (blob, counted) pairs in one transaction."""

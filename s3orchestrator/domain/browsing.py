@@ -37,7 +37,8 @@ class Unwanted:
     """
     A blob that waits to be deleted, or that nobody tries to delete any more.
 
-    `due_ms` is when it is tried next, None for a dead one. `claimed` tells that somebody is at it.
+    `due_ms` is when it is tried next, None for a dead one. `claimed` tells that somebody is at it,
+    `last_error` what became of the last attempt that failed.
     """
 
     id: int
@@ -50,3 +51,4 @@ class Unwanted:
     doomed_ms: int
     due_ms: int | None
     claimed: bool
+    last_error: str = ""

@@ -166,13 +166,13 @@ class Cleaner:
             self._backends.failed(blob.backend)
             self.log.info("{name} stays doomed: {error}", name=blob.name, error=str(error))
             # A backend that is away is not a reason to give up; one that keeps saying no is.
-            self._give_back(task, counted=error.replied)
+            self._give_back(task, counted=error.replied, error=str(error))
         except StoreUnavailable as error:
             self.log.info("{name} stays doomed: {error}", name=blob.name, error=str(error))
             self._give_back(task, counted=False)
         except Exception:
             self.log.failure("{name} stays doomed", name=blob.name)
-            self._give_back(task, counted=True)
+            self._give_back(task, counted=True, error="failed in an unforeseen way; see the log")
         else:
             if task.queued:
                 deletions.deleted(blob)
@@ -207,9 +207,9 @@ class Cleaner:
             # The ledger learns of the backend's version only by a commit.
             self.clean([evolve(doomed, backend_version=blob.backend_version)], unclear=unclear)
 
-    def _give_back(self, task: _Task, *, counted: bool) -> None:
+    def _give_back(self, task: _Task, *, counted: bool, error: str = "") -> None:
         deletions.put_off(task.blob, queued=task.queued, counted=counted)
-        self.insist(partial(self._blobs.retry_later, task.blob, counted=counted))
+        self.insist(partial(self._blobs.retry_later, task.blob, counted=counted, error=error))
 
     async def _insist(self, tell: Tell) -> None:
         try:

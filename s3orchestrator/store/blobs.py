@@ -49,7 +49,9 @@ INSERT_SCRATCH = f"""
 """
 
 RETRY_LATER = """
-    UPDATE blobs SET state = :state, attempts = :attempts, owner = NULL, due_ms = :due_ms
+    UPDATE blobs
+       SET state = :state, attempts = :attempts, owner = NULL, due_ms = :due_ms,
+           last_error = coalesce(:error, last_error)
      WHERE id = :id AND state = 'doomed' AND owner = :owner
 """
 DUE_DOOMED = f"""
@@ -74,6 +76,8 @@ NAMES = f"""
     SELECT {BLOB} FROM blobs WHERE backend = :backend AND name > :after ORDER BY name LIMIT :limit
 """
 BY_NAME = f"SELECT {BLOB} FROM blobs WHERE backend = :backend AND name = :name"
+LONGEST_ERROR = 500  # characters of what a backend says; it may say anything
+
 IS_HELD = "SELECT 1 FROM blobs WHERE id = :id"
 
 
@@ -190,10 +194,13 @@ class Blobs:
 
         await self._ledger.transact(work)
 
-    async def retry_later(self, blob: Blob, *, counted: bool) -> None:
-        await self.retry_later_many([(blob, counted)])
+    async def retry_later(self, blob: Blob, *, counted: bool, error: str = "") -> None:
+        await self._retry_later([(blob, counted)], error)
 
     async def retry_later_many(self, blobs: Sequence[tuple[Blob, bool]]) -> None:
+        await self._retry_later(blobs, "")
+
+    async def _retry_later(self, blobs: Sequence[tuple[Blob, bool]], error: str) -> None:
         async def work(tx: ITransaction) -> None:
             now_ms = self._ledger.now_ms()
             for blob, counted in sorted(blobs, key=_id):
@@ -205,6 +212,7 @@ class Blobs:
                     state=BlobState.DEAD if is_given_up(attempts) else BlobState.DOOMED,
                     attempts=attempts,
                     due_ms=now_ms + delay_ms(attempts),
+                    error=_storable(error),
                 )
 
         await self._ledger.transact(work)
@@ -302,6 +310,11 @@ class Blobs:
             return blobs
 
         return await attempt(self._ledger, work, claim.left)
+
+
+def _storable(error: str) -> str | None:
+    """Return what any database takes as text."""
+    return error[:LONGEST_ERROR].replace("\0", "").encode("utf-8", "replace").decode("utf-8") or None
 
 
 def _id(pair: tuple[Blob, bool]) -> int:

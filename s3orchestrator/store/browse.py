@@ -24,7 +24,8 @@ COPIES = """
 """
 
 _UNWANTED = """
-    SELECT id, backend, name, state, size, reason, attempts, doomed_ms, due_ms, owner FROM blobs
+    SELECT id, backend, name, state, size, reason, attempts, doomed_ms, due_ms, owner, last_error
+      FROM blobs
 """
 # The dead, then those that nobody is at, then the claimed: each is a range of an index of its own.
 DEAD = f"""
@@ -108,6 +109,7 @@ def _unwanted_of(
     doomed_ms: int | None,
     due_ms: int,
     owner: int | None,
+    last_error: str | None,
 ) -> Unwanted:
     is_dead = state == "dead"
     return Unwanted(
@@ -121,6 +123,7 @@ def _unwanted_of(
         doomed_ms or 0,
         None if is_dead else due_ms,
         not is_dead and owner is not None,
+        last_error or "",
     )
 
 

@@ -60,6 +60,19 @@ class DeadContract(OperatingCase):
         self.assertEqual((claimed.id, claimed.attempts), (blob.id, 0))
         await self.kit.blobs.forget(claimed, unclear=False)
 
+    async def test_last_error(self) -> None:
+        """
+        What a backend said last is kept, whatever it is; a try that says nothing changes nothing.
+        """
+        blob = await self.doomed("k")
+        for error, expected in (("no\0\ud800", "no?"), ("", "no?"), (600 * "x", 500 * "x")):
+            await self.kit.blobs.retry_later(blob, counted=True, error=error)
+            ((entry,), _) = await self.browse.unwanted()
+            self.assertEqual(entry.last_error, expected)
+            self.kit.clock.advance(86_400)
+            (blob,) = await self.kit.blobs.claim_doomed(10)
+        await self.kit.blobs.forget(blob, unclear=False)
+
     async def test_only_dead(self) -> None:
         """
         Nothing but a dead blob is revived or written off.

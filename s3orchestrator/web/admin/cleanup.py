@@ -95,4 +95,5 @@ def _shown(item: Unwanted) -> dict[str, Any]:
         "doomed_at": instant_ms(item.doomed_ms),
         "next_retry": instant_ms(item.due_ms),
         "claimed": item.claimed,
+        "last_error": item.last_error or None,
     }

@@ -12,6 +12,7 @@ from s3orchestrator.domain.records import BlobState
 from s3orchestrator.errors import NoSuchKey, StoreUnavailable
 from s3orchestrator.objects import cleaning, deletions
 from s3orchestrator.protocol.metadata import ObjectMetadata
+from s3orchestrator.store.browse import Browse
 from s3orchestrator.testing.harness import QUIET_PERIOD, Harness
 from tests.unit.backends.gate import sample
 
@@ -124,6 +125,8 @@ class CleaningTests(SynchronousTestCase):
         for _ in range(10):
             self.h.advance(86_400)
         self.assertEqual(self.attempts(), [(BlobState.DEAD, 10)])
+        (entry,), _ = self.h.run(Browse(self.h.core.ledger.database).unwanted())
+        self.assertIn("a: ", entry.last_error)
 
     def attempts(self) -> list[tuple[BlobState, int]]:
         return [(blob.state, blob.attempts) for blob in self.h.run(self.h.core.ledger.blobs.names("a"))]
