@@ -12,7 +12,7 @@ from typing import Any
 
 from attrs import define, frozen
 
-from s3orchestrator.app.leasing import lease_on, under_lease
+from s3orchestrator.app.leasing import break_off, lease_on, under_lease
 from s3orchestrator.app.ledgers import Ledger, ledger_on
 from s3orchestrator.backends.building import backend_of, make_ready
 from s3orchestrator.backends.guards import Guards
@@ -112,7 +112,12 @@ async def build_core(
     live, counters = Live.fixed(config), LocalCounters(reactor)
     guards = Guards(live, counters, reactor, Random().random)
     ledger = ledger_on(config, wrapping.ledger(database), reactor, traits_of)
-    lease = lease_on(ledger.database, config, lapsed=lambda: cleaner.let_go())
+
+    def lapsed() -> None:
+        cleaner.let_go()
+        break_off(by_name.values())
+
+    lease = lease_on(ledger.database, config, lapsed)
     usage = await ledger.blobs.usage()
     holding = {known.backend for known in usage if known.taken}
     for settings in config.backends:

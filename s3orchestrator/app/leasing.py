@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from time import CLOCK_BOOTTIME, clock_gettime
 from typing import Any
 
@@ -30,3 +30,10 @@ def under_lease(backend: IBackend, lease: Lease, database: ILedger, reactor: Any
     if not database.operations.is_shared:
         return backend
     return LeasedBackend(backend, lease.may_send, reactor)
+
+
+def break_off(backends: Iterable[IBackend]) -> None:
+    """Break off what is being changed: the lease it was begun under has lapsed, and there is another."""
+    for backend in backends:
+        if isinstance(backend, LeasedBackend):
+            backend.break_off()

@@ -180,11 +180,15 @@ class LeasedBackend:
             self._looking = self._clock.callLater(LOOK_EVERY, self._look)
 
     def _look(self) -> None:
-        """Break off what is being sent once the time is over; what has left the set was."""
+        """Break off what is being sent once the time is over."""
         self._looking = None
         if self._may_send():
             self._keep_looking()
-            return
+        else:
+            self.break_off()
+
+    def break_off(self) -> None:
+        """Break off what is being sent: the lease has lapsed, or is about to. What has left the set was."""
         sending, self._sending = self._sending, set()
         for one in sending:
             one.cancel()

@@ -92,6 +92,19 @@ class LeasedTests(SynchronousTestCase):
         sending.cancel()
         self.failureResultOf(sending, CancelledError)
 
+    def test_lapsed_and_taken_again(self) -> None:
+        """
+        What was under way when a lease lapsed is broken off although there is another lease by now.
+        """
+        self.memory.faults.next("put", Fault.STALLED)
+        sending = start(self.put("k"))
+        self.clock.rightNow += 200  # suspended: nobody looked meanwhile
+        self.until = 500
+        self.backend.break_off()
+        self.assertTrue(self.failureResultOf(sending, BackendUnavailable).value.is_unclear)
+        self.assertEqual(self.clock.getDelayedCalls(), [])
+        self.successResultOf(start(self.put("k")))
+
     def test_caller_leaves(self) -> None:
         """
         A caller that leaves stops what it asked for, and is told nothing of leases.
