@@ -543,6 +543,9 @@ class IBlobs(Interface):
     async def by_name(backend: str, name: str) -> Blob | None:
         """The row that holds that name, whatever its state."""
 
+    def is_of_former_lease(blob: Blob) -> bool:
+        """Tell whether our lease has lapsed since a blob was reserved: its name may be nobody's by now."""
+
     async def is_held(blob: Blob) -> bool:
         """Tell whether the row is still there, in any state."""
 

@@ -213,6 +213,9 @@ class ObjectWriter:
         asked = False
         try:
             body = await sending.offer(self._backends.traits_of(blob.backend))
+            # A client may take any time; others may have doomed the blob and forgotten it meanwhile.
+            if self._blobs.is_of_former_lease(blob):
+                raise StoreUnavailable("the lease has lapsed while the body came")
             asked = True
             told = None if sending.is_kept else sending.told
             description = description_of(blob, metadata, self._ledger_id, sending.foretold(), told)

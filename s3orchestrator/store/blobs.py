@@ -285,6 +285,9 @@ class Blobs:
         rows = await self._ledger.query(BY_NAME, backend=backend, name=name)
         return blob_of(rows[0]) if rows else None
 
+    def is_of_former_lease(self, blob: Blob) -> bool:
+        return blob.created_ms < self._ledger.operations.since_ms
+
     async def is_held(self, blob: Blob) -> bool:
         return bool(await self._ledger.query(IS_HELD, id=blob.id))
 

@@ -80,6 +80,7 @@ class Operations:
     turns: Turns | None = None  # where a transaction that waits for a key's lock is dear
     loose_ends: list[LooseEnd] = Factory(list)
     is_shared: bool = field(default=False, kw_only=True)
+    since_ms: int = field(init=False, default=0)  # when it took its name, if it had another before
     looks: Looks = field(init=False, factory=Looks)
     _former: list[int] = field(init=False, factory=list)
     _numbers: Iterator[int] = field(init=False, factory=lambda: count(1))
@@ -89,10 +90,10 @@ class Operations:
         """Every name that what this process began may be under, the latest first."""
         return tuple([owner for owner in (self.owner, *reversed(self._former)) if owner != NOBODY])
 
-    def become(self, owner: int) -> None:
+    def become(self, owner: int, now_ms: int) -> None:
         """Go on under another name."""
         self._former.append(self.owner)
-        self.owner = owner
+        self.owner, self.since_ms = owner, now_ms
 
     def begin(self) -> int:
         """Return the number of a new operation."""

@@ -141,7 +141,7 @@ class Lease:
         self._until = float("inf") if self._length is None else asked + self._length
         former = self._ledger.operations.owner
         if owner != former:
-            self._ledger.operations.become(owner)
+            self._ledger.operations.become(owner, self._ledger.now_ms())
             if former != NOBODY:
                 self.log.warn(
                     "the lease had lapsed: owner {former} goes on as {owner}", former=former, owner=owner
