@@ -15,7 +15,7 @@ from s3orchestrator.cli.explaining import CommandOptions
 from s3orchestrator.cli.serve import load_or_explain
 from s3orchestrator.concurrency import start
 from s3orchestrator.config.sections import Config
-from s3orchestrator.errors import OrchestratorError
+from s3orchestrator.errors import LedgerInUse, OrchestratorError
 from s3orchestrator.store.carrying import Carried
 
 DONE, FAILED = 0, 1
@@ -50,6 +50,9 @@ def run(options: CopyLedgerOptions, stdout: TextIO, stderr: TextIO) -> int:
     source, target = configs
     if source is None or target is None:
         return FAILED
+    if source.config.database == target.config.database:
+        stderr.write("s3orchestrator copy-ledger: --config and --to name the same ledger\n")
+        return FAILED
     if not _is_there(source.config):
         stderr.write(f"s3orchestrator copy-ledger: there is no ledger at {source.config.database.path}\n")
         return FAILED
@@ -63,6 +66,10 @@ def run(options: CopyLedgerOptions, stdout: TextIO, stderr: TextIO) -> int:
         nonlocal status
         try:
             carried = await copy_ledger(source.config, target.config, reactor, tell)
+        except LedgerInUse as error:
+            stderr.write(f"s3orchestrator copy-ledger: {error}\n")
+            stderr.write("Stop the daemon first; a running one holds its ledger.\n")
+            return
         except (OrchestratorError, OSError) as error:
             stderr.write(f"s3orchestrator copy-ledger: {error}\n")
             return
