@@ -117,8 +117,10 @@ Exit status: 0 it has ended well, or goes on; 1 it failed, or there is no such w
             return output.refuse(reply)
         name, result = reply.document["name"], reply.document["last_result"]
         text = "still running: see s3orchestrator admin workers" if reply.status == 202 else result
-        output.show(reply.document, f"{printable(name)}: {text}\n")
-        return NO if reply.status == 200 and result == "error" else DONE
+        failed = reply.status == 200 and result == "error"
+        hint = "; its log says why" if failed else ""
+        output.show(reply.document, f"{printable(name)}: {text}{hint}\n")
+        return NO if failed else DONE
 
 
 class ObjectLocationsOptions(AdminCommand):
