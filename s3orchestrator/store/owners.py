@@ -34,8 +34,7 @@ RENEW = """
 """
 END = "DELETE FROM owners WHERE id = :owner"
 OTHERS = """
-    SELECT lease_until_ms FROM owners
-     WHERE id <> :owner AND (lease_until_ms IS NULL OR lease_until_ms > :now_ms)
+    SELECT count(*), max(lease_until_ms) FROM owners WHERE id <> :owner AND lease_until_ms > :lapsed_ms
 """
 LOWEST_LEVEL = """
     SELECT min(schema_level) FROM owners WHERE lease_until_ms IS NULL OR lease_until_ms > :lapsed_ms
@@ -53,13 +52,15 @@ async def have_alone(ledger: ILedger) -> None:
     """
     See to it that nobody else works on the ledger, for commands that need it to stand still.
 
-    :raises LedgerInUse: another instance has a lease.
+    :raises LedgerInUse: another instance has a lease, or died a moment ago.
     """
-    others = await ledger.query(OTHERS, owner=ledger.operations.owner, now_ms=ledger.now_ms())
-    if others:
-        left = max((row["lease_until_ms"] or 0) - ledger.now_ms() for row in others) / 1000
+    now_ms, owner = ledger.now_ms(), ledger.operations.owner
+    ((number, until_ms),) = await ledger.query(OTHERS, owner=owner, lapsed_ms=now_ms - TOLERANCE_MS)
+    if number:
+        seconds = (until_ms + TOLERANCE_MS - now_ms) // 1000 + 1
         raise LedgerInUse(
-            f"{len(others)} instance(s) have the ledger; one that was killed has it for {left:.0f} s more"
+            f"ledger {ledger.ledger_id} is in use: stop its {number} instance(s);"
+            f" where they were killed, wait {seconds} seconds"
         )
 
 

@@ -60,7 +60,7 @@ class CopyLedgerTests(SynchronousTestCase):
         bodies["k1"] = b"changed on the other side"
         client.put_object(Bucket=BUCKET, Key="k1", Body=bodies["k1"])
         client.delete_object(Bucket=BUCKET, Key=bodies.popitem()[0])
-        self.assertIn("1 instance(s) have the ledger", self.copy(self.there, self.here, 1).stderr)
+        self.assertIn("stop its 1 instance(s)", self.copy(self.there, self.here, 1).stderr)
         self.deployment.daemon.stop()
         (self.deployment.directory / "ledger.db").unlink()
         self.copy(self.there, self.here)

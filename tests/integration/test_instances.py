@@ -112,7 +112,7 @@ class InstancesTests(SynchronousTestCase):
         self.two.stop()
         ended = fsck(self.config, "--deep")
         self.assertEqual(ended.returncode, 2, ended.stdout)
-        self.assertIn("1 instance(s) have the ledger", ended.stderr)
+        self.assertIn("stop its 1 instance(s)", ended.stderr)
         ((owner,),) = self.rows.query("SELECT id FROM owners")
         self.let_lapse(owner)
         self.assertEqual((fsck(self.config, "--deep").stdout, self.count("owners")), ("clean\n", 1))
