@@ -142,6 +142,23 @@ class FsckTests(SynchronousTestCase):
         self.assertIn("--deep", ended.stderr)
 
 
+class PostgresTests(SynchronousTestCase):
+    """On a PostgreSQL ledger, where whoever changes a backend must hold a lease."""
+
+    def test_strays(self) -> None:
+        """What the ledger does not know is deleted when asked for."""
+        deployment = disks(Path(self.mktemp()).absolute(), driver="postgres")
+        deployment.daemon.start()
+        self.addCleanup(deployment.daemon.kill)
+        deployment.client().put_object(Bucket=BUCKET, Key="k", Body=b"data")
+        deployment.daemon.stop()
+        stray = deployment.directory / "disk1" / "stray.txt"
+        stray.write_bytes(b"somebody's")
+        ended = deployment.fsck("--deep", "--delete-strays")
+        self.assertEqual((ended.returncode, stray.exists()), (0, False), ended.stdout + ended.stderr)
+        self.assertEqual(deployment.fsck("--deep").stdout, "clean\n")
+
+
 _WARNING = (
     "s3orchestrator: warning: replication.factor: is 1: each object is on one backend only,"
     " and cannot be read while that one is away\n"
