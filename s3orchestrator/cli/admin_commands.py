@@ -207,7 +207,12 @@ write-off ID   counts a dead one no more and forgets it after its rest. Whatever
             return self._list(client, output)
         if self["action"] == "retry" and self["backend"]:
             reply = client.post("cleanup-queue/retry", backend=self["backend"])
-            text = f"{reply.document.get('retried')} retried within a minute\n"
+            retried = reply.document.get("retried")
+            text = (
+                f"{retried} retried within a minute\n"
+                if retried
+                else f"no entry of {self['backend']!r} is dead\n"
+            )
         else:
             reply = client.post(f"cleanup-queue/{segment(self['id'])}/{self['action']}")
             what = "will be tried again within a minute" if self["action"] == "retry" else "is written off"

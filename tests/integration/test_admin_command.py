@@ -104,6 +104,9 @@ class CommandTests(CommandCase):
     def test_does(self) -> None:
         """What changes something."""
         self.assertEqual(self.told("run", "cleanup"), "cleanup: success\n")
+        self.assertEqual(
+            self.told("cleanup-queue", "retry", "--backend", "typo"), "no entry of 'typo' is dead\n"
+        )
         self.assertIn("there is no worker 'x/y'", self.told("run", "x/y", status=1))
         self.assertEqual(self.told("log-level"), "info\n")
         self.assertEqual(self.told("log-level", "debug"), "debug\n")
