@@ -340,6 +340,9 @@ class IDatabase(Interface):
     async def query(statement: str, **parameters: object) -> list[Row]:
         """One read, without a transaction."""
 
+    async def at_length(work: Callable[[ITransaction], Awaitable[T]]) -> T:
+        """As `transact`, however long it takes: for an operator's command, and not for a service."""
+
     async def snapshot(work: Callable[[ITransaction], Awaitable[T]]) -> T:
         """
         Run a coroutine function that only reads, all of it as of one moment, however long it takes.

@@ -6,7 +6,12 @@ import itertools
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
 from twisted.trial.unittest import SynchronousTestCase
+
+# Nothing here is about time, and the machine may have other things to do.
+settings.register_profile("any machine", deadline=None)
+settings.load_profile("any machine")
 
 _numbers = itertools.count()
 

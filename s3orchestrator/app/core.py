@@ -16,6 +16,7 @@ from s3orchestrator.app.leasing import break_off, lease_on, under_lease
 from s3orchestrator.app.ledgers import Ledger, ledger_on
 from s3orchestrator.backends.building import backend_of, make_ready
 from s3orchestrator.backends.guards import Guards
+from s3orchestrator.concurrency import deadline
 from s3orchestrator.config.live import Live
 from s3orchestrator.config.sections import Config
 from s3orchestrator.counters.local import LocalCounters
@@ -41,6 +42,14 @@ from s3orchestrator.services.usage_flush import UsageFlush
 from s3orchestrator.store.operations import ILedger
 from s3orchestrator.store.owners import Lease
 from s3orchestrator.telemetry.logging import make_logger
+
+# Seconds that a ledger which does not answer may keep us from ending. What it is not told then is what
+# would have been lost in a crash: usage since the last flush, and the lease lapses by itself.
+FAREWELL = 5.0
+
+
+def _too_late() -> Exception:
+    return StoreUnavailable("no answer in time")
 
 
 def _as_it_is(wrapped: Any) -> Any:
@@ -88,11 +97,14 @@ class Core:
         for backend in self.backends.all():
             await backend.close()
         try:
-            await self.usage_flush.run_once()
-            await self.lease.give_back()
+            await deadline(FAREWELL, self._say_farewell(), self.reactor, _too_late)
         except StoreUnavailable as error:
             self.log.warn("the ledger is not told of our end: {error}", error=str(error))
         await self.ledger.database.close()
+
+    async def _say_farewell(self) -> None:
+        await self.usage_flush.run_once()
+        await self.lease.give_back()
 
 
 async def build_core(

@@ -31,6 +31,7 @@ PAGE = 1000
 # Names like a key's unique ones may be a client's other keys, in any number. Who has made so
 # many has to wait for the ledger.
 MAX_PAGES = 20
+MAX_LOOKS = 100
 
 
 @frozen
@@ -93,10 +94,13 @@ class Wanted:
         return Sighting(backend.name, name, found, stamp)
 
     async def _newest(self, backend: IBackend, prefix: str) -> Sighting | None:
-        for name in reversed(await self._names(backend, prefix)):  # tokens sort by time
+        names = await self._names(backend, prefix)
+        for name in names[: -MAX_LOOKS - 1 : -1]:  # tokens sort by time: the newest come first
             sighting = await self.at(backend, name)
             if sighting is not None:
                 return sighting
+        if len(names) > MAX_LOOKS:
+            raise BackendUnavailable(f"{backend.name}: too many names look like {prefix}'s")
         return None
 
     async def _names(self, backend: IBackend, prefix: str) -> list[str]:

@@ -362,5 +362,5 @@ async def repair(database: IDatabase, findings: Sequence[Finding]) -> int:
             await tx.run(statement)
 
     if repairable:
-        await database.transact(work)
+        await database.at_length(work)
     return len(repairable)

@@ -126,13 +126,21 @@ class GuardedLedger:
 
         :raises StoreUnavailable: also when changes are being refused.
         """
-        if self._refusal is not None:
-            raise StoreUnavailable(f"the ledger must not be changed: {self._refusal}")
+        self._check_refusal()
         return await self._through(partial(self._inner.transact, work))
 
     async def query(self, statement: str, **parameters: object) -> list[Row]:
         """See `IDatabase`."""
         return await self._through(partial(self._inner.query, statement, **parameters))
+
+    async def at_length(self, work: Callable[[ITransaction], Awaitable[T]]) -> T:
+        """See `IDatabase`; refused like `transact`."""
+        self._check_refusal()
+        return await self._through(partial(self._inner.at_length, work))
+
+    def _check_refusal(self) -> None:
+        if self._refusal is not None:
+            raise StoreUnavailable(f"the ledger must not be changed: {self._refusal}")
 
     async def snapshot(self, work: Callable[[ITransaction], Awaitable[T]]) -> T:
         """See `IDatabase`."""

@@ -142,6 +142,10 @@ class PostgresDatabase:
         """Read with one statement; see `IDatabase`."""
         return await shield(self._counted(self._query(statement, parameters)))
 
+    async def at_length(self, work: Callable[[ITransaction], Awaitable[T]]) -> T:
+        """Run `work` in a transaction without time limits; see `IDatabase`."""
+        return await shield(self._counted(self._at_length(work)))
+
     async def snapshot(self, work: Callable[[ITransaction], Awaitable[T]]) -> T:
         """Read at length, as of one moment; see `IDatabase`. A caller that leaves ends it."""
         looking = start(self._counted(self._snapshot(work)))
@@ -222,20 +226,29 @@ class PostgresDatabase:
             return await in_transaction(connection, work)
 
     async def _snapshot(self, work: Callable[[ITransaction], Awaitable[T]]) -> T:
-        """Use a connection of its own: those of the pool are for what is over soon, and are watched."""
+        async with self._own_connection() as connection:
+            tx = PostgresTransaction(connection)
+            await tx.run(IN_ONE_SNAPSHOT)
+            return await work(tx)  # nothing is changed, so nothing need be committed
+
+    async def _at_length(self, work: Callable[[ITransaction], Awaitable[T]]) -> T:
+        async with self._own_connection() as connection:
+            return await in_transaction(connection, work)
+
+    @asynccontextmanager
+    async def _own_connection(self) -> AsyncIterator[Connection]:
+        """Have one without time limits: those of the pool are for what is over soon, and are watched."""
         connection = await dial(self._server, self._reactor, evolve(ENDLESS, connect=self._patience.connect))
         self._looking.add(connection)
         try:
             if not self._is_open:
                 raise StoreUnavailable("the ledger is closed")
-            tx = PostgresTransaction(connection)
-            await tx.run(IN_ONE_SNAPSHOT)
-            return await work(tx)
+            yield connection
         except FAILURES as error:
             raise translated(error) from error
         finally:
             self._looking.discard(connection)
-            connection.close()  # which ends a transaction that has changed nothing
+            connection.close()
 
     async def _query(self, statement: str, parameters: dict[str, object]) -> list[Row]:
         try:

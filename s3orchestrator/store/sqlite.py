@@ -150,6 +150,10 @@ class SqliteDatabase:
         except sqlite3.OperationalError as error:
             raise StoreUnavailable(f"ledger: {error}") from error
 
+    async def at_length(self, work: Callable[[ITransaction], Awaitable[T]]) -> T:
+        """Run `work` in a transaction; see `IDatabase`."""
+        return await self.transact(work)
+
     async def snapshot(self, work: Callable[[ITransaction], Awaitable[T]]) -> T:
         """Read at length, as of one moment; see `IDatabase`."""
         if not self._is_open or self._reader is None or self._writer.is_away:

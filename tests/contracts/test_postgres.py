@@ -340,6 +340,19 @@ class CheckingTests(PostgresCase):
         )
         self.assertEqual(await check(database), [])
 
+    async def test_slow_change(self) -> None:
+        """
+        What an operator's command changes may take longer, too, and is committed.
+        """
+        database = await self.open(patience=HURRIED)
+
+        async def work(tx: ITransaction) -> None:
+            await tx.one(f"SELECT pg_sleep({2 * HURRIED.statement}) AS slept")
+            await tx.run(INSERT, name="a")
+
+        await database.at_length(work)
+        self.assertEqual(await names(database), ["a"])
+
 
 class HungTests(PostgresCase):
     """COMMITs that the server has not carried out yet when nobody waits for their answer any more."""

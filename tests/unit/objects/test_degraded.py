@@ -23,6 +23,7 @@ from s3orchestrator.domain.naming import ENTROPY, hashed_prefix, token, unique_p
 from s3orchestrator.domain.records import Blob, BlobState, Version
 from s3orchestrator.errors import NoSuchKey, NotSeen, OrchestratorError, StoreUnavailable
 from s3orchestrator.interfaces import Description, Stored, Traits
+from s3orchestrator.objects.broadcasting import MAX_LOOKS
 from s3orchestrator.objects.copying import CopyOrder
 from s3orchestrator.objects.locations import Location
 from s3orchestrator.objects.parts import PartPlace
@@ -334,6 +335,17 @@ class RefusedTests(DegradedCase):
         self.go_away()
         self.refused("k")
         self.refused("l", NotSeen)
+
+    def test_many_names_looked_at(self) -> None:
+        """Each is asked for its headers, the newest first, but not for ever."""
+        prefix = unique_prefix("photos", "k")
+        stranger = Held(b"", "e", 0, Description(""))
+        alike = [f"{prefix}{'0' * 20}{number:06}" for number in range(MAX_LOOKS + 1)]
+        self.h.backend("a").objects.update(dict.fromkeys(alike[:-1], stranger))
+        self.go_away()
+        self.refused("k", NotSeen)
+        self.h.backend("a").objects[alike[-1]] = stranger
+        self.refused("k")
 
     def test_versions(self) -> None:
         """A version that is named is the ledger's to know."""
