@@ -19,10 +19,17 @@ from s3orchestrator.interfaces import IBackend, ICounters, ICountsRequests, ISta
 from s3orchestrator.telemetry.breakers import moved, show
 from s3orchestrator.telemetry.logging import make_logger
 
+HOUR = 3600.0
+
 
 def limits_of(settings: BackendConfig) -> Limits:
     """Return a backend's monthly limits."""
     return Limits(settings.api_request_limit, settings.egress_byte_limit, settings.ingress_byte_limit)
+
+
+def _shown(counted: Counters | Limits) -> str:
+    requests, sent, taken = counted.api_requests, counted.egress_bytes, counted.ingress_bytes
+    return f"{requests} requests, {sent} bytes read, {taken} written"
 
 
 @define(eq=False)
@@ -62,6 +69,7 @@ class Guards:
     _clock: IReactorTime
     _chance: Callable[[], float]
     _by_name: dict[str, Guard] = field(factory=dict, init=False)
+    _tell_again_at: dict[str, float] = field(factory=dict, init=False)
     limits: LimitsInForce = field(init=False)
 
     def __attrs_post_init__(self) -> None:
@@ -119,7 +127,22 @@ class Guards:
 
     def _may(self, name: str, proposed: Counters) -> bool:
         guard = self._by_name.get(name)
-        return guard is None or guard.meter.allows(proposed)
+        if guard is None or guard.meter.allows(proposed):
+            return True
+        self._tell_of_limits(name)
+        return False
+
+    def _tell_of_limits(self, name: str) -> None:
+        """Once an hour: each request that goes elsewhere would be a line."""
+        now = self._clock.seconds()
+        if now >= self._tell_again_at.get(name, now):
+            self._tell_again_at[name] = now + HOUR
+            self.log.warn(
+                "{backend} is passed over, for its monthly limits would not hold: {used}, of {limits}",
+                backend=name,
+                used=_shown(self._counters.used(name)),
+                limits=_shown(self.limits.of(name)),
+            )
 
     def is_failing(self, name: str) -> bool:
         """See `IStanding`."""

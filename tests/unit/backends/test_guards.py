@@ -58,6 +58,24 @@ class GuardsTests(SynchronousTestCase):
         self.assertTrue(self.guards.may_write("unknown", 10**9))
         self.assertFalse(self.guards.is_failing("unknown"))
 
+    def test_told_of_limits(self) -> None:
+        """That a backend is passed over is said once an hour, with the figures."""
+        self.build(breakers=False)
+        self.counters.add(self.name, Counters(7, 0, 900))
+        said: list[str] = []
+
+        def hear(event: LogEvent) -> None:
+            if "passed over" in (event["log_format"] or ""):
+                said.append(f"{event['used']} of {event['limits']}")
+
+        globalLogPublisher.addObserver(hear)
+        self.addCleanup(globalLogPublisher.removeObserver, hear)
+        for minutes in (0, 30, 29, 1, 30):
+            self.clock.advance(60 * minutes)
+            self.assertFalse(self.guards.may_write(self.name, 200))
+        line = "7 requests, 0 bytes read, 900 written of 0 requests, 0 bytes read, 1000 written"
+        self.assertEqual(said, [line, line])
+
     def test_limits_of_a_reload(self) -> None:
         """Other limits hold from the moment they are in force."""
         self.build(breakers=False)
