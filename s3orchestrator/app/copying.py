@@ -20,14 +20,14 @@ async def copy_ledger(source: Config, target: Config, reactor: Any, progress: Pr
     :raises LedgerInUse: a daemon has one of them, or both are the same.
     :raises StoreUnavailable: one of them cannot be opened.
     """
-    async with _alone(source, reactor) as of_old, _alone(target, reactor) as of_new:
+    async with _alone(source, reactor, make=False) as of_old, _alone(target, reactor) as of_new:
         return await carry(of_old, of_new, progress)
 
 
 @asynccontextmanager
-async def _alone(config: Config, reactor: Any) -> AsyncIterator[ILedger]:
+async def _alone(config: Config, reactor: Any, *, make: bool = True) -> AsyncIterator[ILedger]:
     """Have a ledger to ourselves."""
-    ledger = await open_ledger(config, reactor)
+    ledger = await open_ledger(config, reactor, make=make)
     try:
         await have_alone(ledger)
         yield ledger

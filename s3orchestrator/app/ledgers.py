@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from random import Random
 from typing import Any
@@ -9,6 +10,7 @@ from typing import Any
 from attrs import define
 
 from s3orchestrator.config.sections import Config
+from s3orchestrator.errors import StoreUnavailable
 from s3orchestrator.interfaces import ILocks, Traits
 from s3orchestrator.store.blobs import Blobs
 from s3orchestrator.store.buckets import Buckets
@@ -33,9 +35,11 @@ class Ledger:
     locks: ILocks
 
 
-async def open_ledger(config: Config, reactor: Any) -> ILedger:
+async def open_ledger(config: Config, reactor: Any, *, make: bool = True) -> ILedger:
     """
     Open the ledger the configuration names. SQLite blocks for as long as migrations take.
+
+    `make`: whether one that is not there is made; a command that only looks would find an empty one in order.
 
     :raises LedgerInUse: another process has it.
     :raises StoreUnavailable: it cannot be reached, or there is no such database.
@@ -45,8 +49,11 @@ async def open_ledger(config: Config, reactor: Any) -> ILedger:
         from s3orchestrator.store.postgres import PostgresDatabase
 
         lease = config.cleanup_queue.claim_grace_period
-        return await PostgresDatabase.of(config.database, reactor, lease).open()
-    return SqliteDatabase(config.database.path, reactor).open()
+        return await PostgresDatabase.of(config.database, reactor, lease).open(make=make)
+    path = config.database.path
+    if not make and not os.path.exists(path):
+        raise StoreUnavailable(f"there is no ledger at {path}: is database.path right?")
+    return SqliteDatabase(path, reactor).open()
 
 
 def ledger_on(

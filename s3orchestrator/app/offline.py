@@ -57,7 +57,7 @@ async def open_offline(config: Config, reactor: Any) -> Offline:
 
     :raises LedgerInUse: a daemon has it.
     """
-    core = await build_core(config, reactor, await open_ledger(config, reactor))
+    core = await build_core(config, reactor, await open_ledger(config, reactor, make=False))
     try:
         await have_alone(core.ledger.database)
         await core.lease.renew()  # or nothing may be changed on the backends

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import sys
 from collections.abc import Sequence
 from typing import TextIO
@@ -14,7 +13,6 @@ from s3orchestrator.app.copying import copy_ledger
 from s3orchestrator.cli.explaining import CommandOptions
 from s3orchestrator.cli.serve import load_or_explain
 from s3orchestrator.concurrency import start
-from s3orchestrator.config.sections import Config
 from s3orchestrator.errors import LedgerInUse, OrchestratorError
 from s3orchestrator.store.carrying import Carried
 
@@ -53,9 +51,6 @@ def run(options: CopyLedgerOptions, stdout: TextIO, stderr: TextIO) -> int:
     if source.config.database == target.config.database:
         stderr.write("s3orchestrator copy-ledger: --config and --to name the same ledger\n")
         return FAILED
-    if not _is_there(source.config):
-        stderr.write(f"s3orchestrator copy-ledger: there is no ledger at {source.config.database.path}\n")
-        return FAILED
     status = FAILED
 
     def tell(table: str, rows: int) -> None:
@@ -83,11 +78,6 @@ def run(options: CopyLedgerOptions, stdout: TextIO, stderr: TextIO) -> int:
         if ended.code:
             return FAILED
     return status
-
-
-def _is_there(config: Config) -> bool:
-    """Opening an SQLite ledger that is not there would make an empty one, and copying that is no use."""
-    return config.database.engine != "sqlite" or os.path.exists(config.database.path)
 
 
 def _report(carried: Sequence[Carried], out: TextIO = sys.stdout) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from typing import TextIO
 
 from attrs import define, field
@@ -46,11 +45,6 @@ def run(options: FsckOptions, stdout: TextIO, stderr: TextIO) -> int:
     """Check; returns the exit status."""
     loaded = load_or_explain(options["config"], None, stderr)
     if loaded is None:
-        return IN_USE
-    path = loaded.config.database.path
-    if loaded.config.database.engine == "sqlite" and not os.path.exists(path):
-        # Opening it would make an empty one, which is always clean.
-        stderr.write(f"s3orchestrator fsck: there is no ledger at {path}: is that database.path right?\n")
         return IN_USE
     status = IN_USE
 

@@ -57,6 +57,7 @@ ABOUT = """
            current_setting('server_encoding') AS encoding
 """
 CLOCK = "SELECT extract(epoch FROM clock_timestamp()) * 1000 AS now_ms"
+IS_THERE = "SELECT to_regclass('schema_versions') IS NULL AS missing"
 LEDGER_ID = "SELECT id FROM ledger"
 
 
@@ -113,9 +114,11 @@ class PostgresDatabase:
         self._listener = Listener(connect, self._reactor)
         self.locks = AdvisoryLocks(connect)
 
-    async def open(self) -> PostgresDatabase:
+    async def open(self, *, make: bool = True) -> PostgresDatabase:
         """
         Connect, and bring the schema up to date; several instances may do so at once.
+
+        `make`: whether a database without a ledger gets one.
 
         :raises LedgerTooNew: a newer release has changed it.
         :raises StoreUnavailable: there is no such database, or it is none for us.
@@ -124,7 +127,7 @@ class PostgresDatabase:
         try:
             await self._look_at(connection)
             await self._measure(connection)
-            await self._prepare(connection)
+            await self._prepare(connection, make)
             await self._listener.open()
         except FAILURES as error:
             raise translated(error) from error
@@ -311,11 +314,15 @@ class PostgresDatabase:
         except FAILURES as error:
             raise translated(error) from error
 
-    async def _prepare(self, connection: Connection) -> None:
+    async def _prepare(self, connection: Connection, make: bool) -> None:
         async def work(tx: ITransaction) -> None:
             now_ms = self.now_ms()
             fresh_id = b32encode(self._random(15)).decode("ascii").lower()
             await tx.run(MIGRATING)
+            if not make and (await tx.all(IS_THERE))[0]["missing"]:
+                raise StoreUnavailable(
+                    f"there is no ledger in database {self._server.database}: is database.database right?"
+                )
             await migrate(tx, migrations(), now_ms=now_ms, ledger_id=fresh_id)
             owner = await register(tx, now_ms, self._lease)
             ledger = await tx.one(LEDGER_ID)

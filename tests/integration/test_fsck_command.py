@@ -159,6 +159,27 @@ class PostgresTests(SynchronousTestCase):
         self.assertEqual(deployment.fsck("--deep").stdout, "clean\n")
 
 
+class MissingTests(SynchronousTestCase):
+    """A mistyped name is not checked as if it were an empty ledger, and no ledger is made there."""
+
+    def test_sqlite(self) -> None:
+        """There is no file of that name, and there is none afterwards."""
+        deployment = disks(Path(self.mktemp()).absolute(), driver="sqlite")
+        ended = fsck(deployment.config_path)
+        self.assertEqual((ended.returncode, ended.stdout), (2, ""))
+        self.assertIn(f"there is no ledger at {deployment.directory / 'ledger.db'}", ended.stderr)
+        self.assertFalse((deployment.directory / "ledger.db").exists())
+
+    def test_postgres(self) -> None:
+        """There are no tables in that database, and there are none afterwards."""
+        deployment = disks(Path(self.mktemp()).absolute(), driver="postgres")
+        ended = fsck(deployment.config_path)
+        self.assertEqual((ended.returncode, ended.stdout), (2, ""))
+        self.assertIn("is database.database right?", ended.stderr)
+        tables = deployment.ledger.query("SELECT 1 FROM pg_tables WHERE schemaname = 'public'")
+        self.assertEqual(tables, [])
+
+
 _WARNING = (
     "s3orchestrator: warning: replication.factor: is 1: each object is on one backend only,"
     " and cannot be read while that one is away\n"

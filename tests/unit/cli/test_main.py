@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 from io import StringIO
-from pathlib import Path
 from unittest.mock import patch
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from s3orchestrator.cli.demo import configuration
 from s3orchestrator.cli.main import run
 
 
@@ -63,16 +61,3 @@ class MainTests(SynchronousTestCase):
         self.assertEqual(status, 2)
         self.assertIn("'config.yaml'", complaint)
         self.assertIn("s3orchestrator validate --help", complaint)
-
-    def test_fsck_without_ledger(self) -> None:
-        """
-        A mistyped path is not checked as if it were an empty ledger, and no ledger is made there.
-        """
-        data = Path(self.mktemp()).resolve()
-        data.mkdir()
-        config = data / "config.yaml"
-        config.write_text(configuration(data, "127.0.0.1:9000"))
-        status, printed, complaint = self.run_command("fsck", "--config", str(config))
-        self.assertEqual((status, printed), (2, ""))
-        self.assertIn(f"there is no ledger at {data / 'ledger.db'}", complaint)
-        self.assertFalse((data / "ledger.db").exists())
