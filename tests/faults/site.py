@@ -35,6 +35,7 @@ write_path:
   quiet_period: {quiet}ms
   replay_limit: {replay_limit}
   pending_pattern: {{reaper_interval: 1s, min_age: 1s}}
+cleanup_queue: {{claim_grace_period: {lease}}}
 backends:
 {backends}
 buckets:
@@ -175,6 +176,7 @@ def site(
     quiet_ms: int = QUIET_MS,
     replay_limit: int = 1000,
     timeout: str = "2s",
+    lease: str = "5m",
 ) -> Site:
     """Write a configuration into `directory`; nothing is started yet. Without `ledger` it is SQLite's."""
     directory.mkdir(parents=True, exist_ok=True)
@@ -184,6 +186,7 @@ def site(
             ledger=chosen.line,
             quiet=quiet_ms,
             timeout=timeout,
+            lease=lease,
             replay_limit=replay_limit,
             backends="\n".join(f"  - {{name: {name}, {place.settings}}}" for name, place in places.items()),
             buckets="\n".join(
