@@ -33,7 +33,9 @@ def _gauge(name: str, meaning: str) -> Gauge:
     return Gauge(f"s3o_{name}", meaning, ["backend"])
 
 
-BYTES_USED = _gauge("quota_bytes_used", "Bytes of objects, and reserved for those being written.")
+BYTES_USED = _gauge(
+    "quota_bytes_used", "Bytes of objects; what is being written counts against what is available only."
+)
 BYTES_LIMIT = _gauge("quota_bytes_limit", "The quota; 0 if there is none.")
 BYTES_ORPHAN = _gauge("quota_orphan_bytes", "Bytes that are still to be deleted.")
 BYTES_AVAILABLE = _gauge("quota_bytes_available", "What the quota leaves; 0 if there is none.")
@@ -137,7 +139,7 @@ class UsageFlush:
 
     @staticmethod
     def _show_room(known: Usage) -> None:
-        BYTES_USED.labels(known.backend).set(known.live + known.reserved)
+        BYTES_USED.labels(known.backend).set(known.live)
         BYTES_ORPHAN.labels(known.backend).set(known.orphan)
         BYTES_LIMIT.labels(known.backend).set(known.limit or 0)
         BYTES_AVAILABLE.labels(known.backend).set(max((known.limit or 0) - known.taken, 0))
