@@ -11,6 +11,8 @@ PYTHON := .venv/bin/python
 PYTEST := $(PYTHON) -m pytest -q
 # Properties and parsers are all computing, so they use every core; servers are shared by one process.
 PARALLEL := -n auto
+# Contracts wait for servers much of the time; each file's are started once.
+BY_FILE := -n 2 --dist loadfile
 
 .PHONY: help
 help:  ## list the targets
@@ -42,7 +44,7 @@ unit: venv  ## tests without servers
 
 .PHONY: contracts
 contracts: venv prerequisites  ## one suite per interface, on every provider
-	$(PYTEST) tests/contracts $(ARGS)
+	$(PYTEST) $(BY_FILE) tests/contracts $(ARGS)
 
 .PHONY: integration
 integration: venv prerequisites  ## the whole program on real servers
