@@ -221,6 +221,8 @@ class Cleaner:
     async def _tell_again(self, tell: Tell) -> None:
         try:
             await self._insist(tell)
+        except CancelledError:
+            raise  # or the next one would be told
         except Exception:
             self._complain(Failure())
 
