@@ -73,7 +73,9 @@ def moto() -> Server:
     """Start moto: a broad interface, which believes any secret and any checksum."""
     port = free_port()
     running = _Running("moto")
-    running.start([_program("moto_server"), "-H", "127.0.0.1", "-p", str(port)])
+    interpreter = Path(_program("moto_server")).resolve().with_name("python")
+    guarded = Path(__file__).with_name("moto_server.py")
+    running.start([str(interpreter), str(guarded), "-H", "127.0.0.1", "-p", str(port)])
     endpoint = f"http://127.0.0.1:{port}"
     running.wait_for(lambda: _answers(endpoint), "moto")
     return Server("moto", endpoint, "motokey", "motosecret")
