@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import subprocess
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 
@@ -89,8 +90,10 @@ class Database:
             self._again.wait()
 
     def _signal(self, number: int) -> None:
-        for process in [self.server.process, *_children(self.server.process)]:
-            os.kill(process, number)
+        os.kill(self.server.process, number)
+        for session in _children(self.server.process):
+            with suppress(ProcessLookupError):  # it has ended since it was listed
+                os.kill(session, number)
 
 
 def _children(parent: int) -> list[int]:
