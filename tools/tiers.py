@@ -1,7 +1,9 @@
 """
 Run every tier of `make test`, whatever happens to the others, and add up the results.
 
-The last line is `N passed, N failed`. A tier of checks that are not tests counts as one.
+Tiers of one stage run side by side: each of them waits for its servers much of the time. What
+a tier prints is shown when it ends. The last line is `N passed, N failed`; a tier of checks that
+are not tests counts as one.
 """
 
 from __future__ import annotations
@@ -12,15 +14,28 @@ import subprocess
 import sys
 import time
 import xml.etree.ElementTree as ElementTree
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
+from typing import IO
 
+STAGES = (
+    ("prerequisites",),
+    ("unit",),
+    ("contracts",),
+    ("integration", "faults"),
+    ("clients", "clients-postgres"),
+    ("lint",),
+    ("types",),
+    ("docs",),
+)
 TESTS = ("unit", "contracts", "integration", "faults", "clients", "clients-postgres")
-CHECKS = ("lint", "types", "docs")
 REPORTS = Path(".cache/reports")
 
 # All tiers together take less than 20 minutes; one that takes this long hangs.
 LONGEST = 15 * 60.0
+
+_begun: list[subprocess.Popen[bytes]] = []
 
 
 @dataclass(frozen=True)
@@ -37,8 +52,11 @@ class Result:
 def main(wanted: list[str]) -> int:
     started = time.monotonic()
     REPORTS.mkdir(parents=True, exist_ok=True)
-    tiers = [tier for tier in ("prerequisites", *TESTS, *CHECKS) if not wanted or tier in wanted]
-    results = [run(tier) for tier in tiers]
+    signal.signal(signal.SIGINT, interrupt)
+    signal.signal(signal.SIGTERM, interrupt)
+    results: list[Result] = []
+    for stage in STAGES:
+        results += run_stage([tier for tier in stage if not wanted or tier in wanted])
     print(f"\n{'tier':18}{'passed':>8}{'failed':>8}{'skipped':>8}{'time':>9}")
     for result in results:
         print(
@@ -51,23 +69,49 @@ def main(wanted: list[str]) -> int:
     return 1 if failed else 0
 
 
-def run(tier: str) -> Result:
-    print(f"\n=== {tier}", flush=True)
+def interrupt(number: int, frame: object) -> None:
+    """End what runs, which has sessions of its own and hears nothing of a terminal; then ourselves."""
+    for process in _begun:
+        if process.poll() is None:
+            os.killpg(process.pid, signal.SIGTERM)
+    sys.exit(128 + number)
+
+
+def run_stage(tiers: list[str]) -> list[Result]:
+    """Run tiers side by side; one that is alone shows what it does while it does it."""
+    if len(tiers) < 2:
+        for tier in tiers:
+            print(f"\n=== {tier}", flush=True)
+        return [run(tier, None) for tier in tiers]
+    print(f"\n=== {' and '.join(tiers)}, side by side", flush=True)
+    with ThreadPoolExecutor(len(tiers)) as pool:
+        return list(pool.map(run_aside, tiers))
+
+
+def run_aside(tier: str) -> Result:
+    log = REPORTS / f"{tier}.log"
+    with log.open("wb") as output:
+        result = run(tier, output)
+    print(f"\n=== {tier}\n{log.read_text(errors='replace')}", end="", flush=True)
+    return result
+
+
+def run(tier: str, output: IO[bytes] | None) -> Result:
     report = REPORTS / f"{tier}.xml"
     report.unlink(missing_ok=True)
     started = time.monotonic()
-    succeeded = make(tier, f"--junitxml={report}" if tier in TESTS else "")
+    succeeded = make(tier, f"--junitxml={report}" if tier in TESTS else "", output)
     seconds = time.monotonic() - started
     if tier in TESTS:
         return counted(tier, seconds, report, succeeded)
     return Result(tier, seconds, passed=int(succeeded), failed=int(not succeeded))
 
 
-def make(tier: str, arguments: str) -> bool:
+def make(tier: str, arguments: str, output: IO[bytes] | None) -> bool:
     """Run one target of the Makefile; end it, and all that it started, if it hangs."""
-    process = subprocess.Popen(
-        ["make", "--no-print-directory", tier, f"ARGS={arguments}"], start_new_session=True
-    )
+    command = ["make", "--no-print-directory", tier, f"ARGS={arguments}"]
+    process = subprocess.Popen(command, stdout=output, stderr=output, start_new_session=True)
+    _begun.append(process)
     try:
         return process.wait(LONGEST) == 0
     except subprocess.TimeoutExpired:
@@ -75,9 +119,6 @@ def make(tier: str, arguments: str) -> bool:
         os.killpg(process.pid, signal.SIGKILL)
         process.wait()
         return False
-    except KeyboardInterrupt:
-        os.killpg(process.pid, signal.SIGTERM)
-        raise
 
 
 def counted(tier: str, seconds: float, report: Path, succeeded: bool) -> Result:
