@@ -81,6 +81,14 @@ types: venv  ## mypy, strict
 docs: venv  ## HTML in .cache/docs/html; a warning is an error
 	.venv/bin/sphinx-build -q -W --keep-going -d .cache/docs/doctrees docs .cache/docs/html
 
+.PHONY: deb
+deb:  ## the Debian package, in dist/
+	@tools/deb
+
+.PHONY: package-pins
+package-pins: venv  ## write constraints-package.txt anew, after a change of setup.cfg or constraints.txt
+	$(PYTHON) tools/pins.py
+
 .PHONY: bench
 bench: venv prerequisites  ## cost per request and per GB, beside nginx
 	$(PYTHON) -m s3orchestrator.testing.bench $(ARGS)
