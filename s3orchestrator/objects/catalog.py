@@ -20,6 +20,7 @@ from s3orchestrator.errors import BucketExists, NoSuchBucket, StoreUnavailable
 from s3orchestrator.interfaces import IBuckets
 from s3orchestrator.objects.cleaning import Cleaner
 from s3orchestrator.telemetry.logging import make_logger
+from s3orchestrator.telemetry.storage import Record
 
 # What instances tell each other: that buckets have changed, or that we may have missed something.
 NOTICES = ("buckets", "")
@@ -123,11 +124,12 @@ class Catalog:
         return await shield(self._create(name, owner))
 
     async def _create(self, name: str, owner: str) -> Bucket:
-        try:
-            bucket = await self._buckets.create(name, owner)
-        except BucketExists:
-            await self._serve_unheard_of(name)
-            raise
+        with Record("CreateBucket", bucket=name):
+            try:
+                bucket = await self._buckets.create(name, owner)
+            except BucketExists:
+                await self._serve_unheard_of(name)
+                raise
         self._serve(bucket)
         return bucket
 
@@ -154,11 +156,12 @@ class Catalog:
         await shield(self._delete(bucket))
 
     async def _delete(self, bucket: Bucket) -> None:
-        try:
-            doomed = await self._buckets.delete(bucket)
-        except NoSuchBucket:  # an earlier delete got no answer
-            self._stop_serving(bucket)
-            raise
+        with Record("DeleteBucket", bucket=bucket.name):
+            try:
+                doomed = await self._buckets.delete(bucket)
+            except NoSuchBucket:  # an earlier delete got no answer
+                self._stop_serving(bucket)
+                raise
         self._stop_serving(bucket)
         self._cleaner.clean(doomed)
 

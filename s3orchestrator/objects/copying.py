@@ -12,7 +12,7 @@ from functools import partial
 
 from attrs import define, evolve, frozen
 
-from s3orchestrator.concurrency import keep, shield
+from s3orchestrator.concurrency import keep
 from s3orchestrator.domain.describing import Known
 from s3orchestrator.domain.records import Blob, Bucket, NewVersion, Version
 from s3orchestrator.errors import (
@@ -36,6 +36,7 @@ from s3orchestrator.protocol.conditions import WriteCondition
 from s3orchestrator.protocol.metadata import ObjectMetadata
 from s3orchestrator.protocol.ranges import ByteRange
 from s3orchestrator.telemetry.logging import make_logger
+from s3orchestrator.telemetry.storage import Record
 
 
 @frozen
@@ -78,14 +79,26 @@ class ObjectCopier:
         :raises NoSuchKey: there is no source.
         :raises InsufficientStorage: there is no room for a copy.
         """
+        with Record(
+            "CopyObject",
+            source_bucket=order.source_bucket.name,
+            source_key=order.source_key,
+            dest_bucket=order.target_bucket.name,
+            dest_key=order.target_key,
+        ) as record:
+            source, made = await self._copy(order, record)
+            record.tell(dest_backend=made.blobs[0].backend, size=made.size)
+            return source, made
+
+    async def _copy(self, order: CopyOrder, record: Record) -> tuple[Version, Version]:
         source = await self._reader.find(order.source_bucket, order.source_key, order.source_version)
         order.check(source)
         await self._committer.check_early(order.target_bucket, order.target_key, order.condition)
         if self._bytes_can_stay(order, source):
-            made = await self._copy_in_place(order, source)
+            made = await self._copy_in_place(order, source, record)
             if made is not None:
                 return source, made
-        return await self._copy_through(order)
+        return await self._copy_through(order, record)
 
     @staticmethod
     def _bytes_can_stay(order: CopyOrder, source: Version) -> bool:
@@ -94,15 +107,16 @@ class ObjectCopier:
 
     # --- on one backend
 
-    async def _copy_in_place(self, order: CopyOrder, source: Version) -> Version | None:
+    async def _copy_in_place(self, order: CopyOrder, source: Version, record: Record) -> Version | None:
         """None: no backend could do it alone; nothing is left behind."""
         for blob in self._backends.copyable(source.blobs, source.size):
-            made = await self._copy_on(order, source, blob)
+            record.tell(source_backend=blob.backend)
+            made = await self._copy_on(order, source, blob, record)
             if made is not None:
                 return made
         return None
 
-    async def _copy_on(self, order: CopyOrder, source: Version, blob: Blob) -> Version | None:
+    async def _copy_on(self, order: CopyOrder, source: Version, blob: Blob, record: Record) -> Version | None:
         """None: this backend cannot do it."""
         try:
             target, stored = await self._send(order, source, blob)
@@ -112,7 +126,7 @@ class ObjectCopier:
             self._backends.note(error, blob.backend)
             self.log.info("a copy is made through us: {error}", error=str(error))
             return None
-        return await shield(self._record(order, source, blob, target, stored))
+        return await record.shielded(self._commit(order, source, blob, target, stored, record))
 
     async def _send(self, order: CopyOrder, source: Version, blob: Blob) -> tuple[Blob, Stored]:
         avoid_plain = False
@@ -154,8 +168,14 @@ class ObjectCopier:
             source_etag=blob.etag or None,
         )
 
-    async def _record(
-        self, order: CopyOrder, source: Version, blob: Blob, target: Blob, stored: Stored
+    async def _commit(
+        self,
+        order: CopyOrder,
+        source: Version,
+        blob: Blob,
+        target: Blob,
+        stored: Stored,
+        record: Record,
     ) -> Version | None:
         try:
             etag = await self._check_copy(source, blob, target, stored)
@@ -172,7 +192,9 @@ class ObjectCopier:
             _full_checksum(source, order.algorithm),
             sha256=source.sha256,
         )
-        return await self._committer.commit(order.target_bucket, target, stored, version, order.condition)
+        return await self._committer.commit(
+            order.target_bucket, target, stored, version, order.condition, record
+        )
 
     async def _check_copy(self, source: Version, blob: Blob, target: Blob, stored: Stored) -> str:
         """
@@ -196,23 +218,25 @@ class ObjectCopier:
 
     # --- through us
 
-    async def _copy_through(self, order: CopyOrder) -> tuple[Version, Version]:
+    async def _copy_through(self, order: CopyOrder, record: Record) -> tuple[Version, Version]:
         def decide(version: Version) -> ByteRange | None:
             order.check(version)
             return None
 
         opened = await self._reader.open(order.source_bucket, order.source_key, decide, order.source_version)
         source = opened.version
+        record.tell(source_backend=opened.backend)
         known = _full_checksum(source, order.algorithm)
         algorithm = order.algorithm or (known.algorithm if known else None)
         passing = Passing(source.size, source.etag if is_md5(source.etag) else None, known, algorithm)
         try:
-            made = await self._writer.put(
+            made = await self._writer.store(
                 order.target_bucket,
                 order.target_key,
                 Incoming(Lent(opened.body), passing),
                 order.metadata or source.metadata,
                 order.condition,
+                record,
             )
         except (IntegrityError, BodyAborted) as error:
             opened.body.stopProducing()

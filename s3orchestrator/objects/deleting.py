@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 from attrs import define
 
@@ -12,8 +12,13 @@ from s3orchestrator.interfaces import IVersions
 from s3orchestrator.objects.cleaning import Cleaner
 from s3orchestrator.objects.locations import Forget, forget_nothing
 from s3orchestrator.protocol.conditions import WriteCondition
+from s3orchestrator.telemetry.audit import audit
+from s3orchestrator.telemetry.storage import Record
 
 Entry = tuple[str, str | None, WriteCondition | None]
+
+# Of one line of the audit trail: journald cuts lines at 48 KiB, and a byte may take six in JSON.
+_MOST_KEY_BYTES = 7000
 
 
 @define(eq=False)
@@ -41,10 +46,12 @@ class ObjectDeleter:
     async def _delete(
         self, bucket: Bucket, key: str, version_id: str | None, condition: WriteCondition | None
     ) -> Removed:
-        try:
-            removed = await self._versions.remove(bucket, key, version_id, condition)
-        finally:
-            self._forget(bucket.id, key)
+        with Record("DeleteObject", bucket=bucket.name, key=key) as record:
+            try:
+                removed = await self._versions.remove(bucket, key, version_id, condition)
+            finally:
+                self._forget(bucket.id, key)
+            record.tell(copies_deleted=len(removed.doomed))
         self._cleaner.clean(removed.doomed)
         return removed
 
@@ -53,10 +60,29 @@ class ObjectDeleter:
         return await shield(self._delete_many(bucket, entries))
 
     async def _delete_many(self, bucket: Bucket, entries: Sequence[Entry]) -> Sequence[Removed]:
-        try:
-            outcome = await self._versions.remove_many(bucket, entries)
-        finally:
-            for key, _, _ in entries:
-                self._forget(bucket.id, key)
+        with Record("DeleteObjects", bucket=bucket.name, total_keys=len(entries)) as record:
+            try:
+                outcome = await self._versions.remove_many(bucket, entries)
+            finally:
+                for key, _, _ in entries:
+                    self._forget(bucket.id, key)
+            deleted = [removed.key for removed in outcome if removed.error is None]
+            record.tell(deleted=len(deleted), errors=len(entries) - len(deleted))
+        for keys in _in_lines(deleted):
+            audit("storage.deleted_keys", bucket=bucket.name, keys=keys)
         self._cleaner.clean(blob for removed in outcome for blob in removed.doomed)
         return outcome
+
+
+def _in_lines(keys: Sequence[str]) -> Iterator[list[str]]:
+    """Divide keys into as many as one line may name."""
+    line: list[str] = []
+    taken = 0
+    for key in keys:
+        taken += len(key.encode("utf-8", "surrogatepass")) + 1
+        if taken > _MOST_KEY_BYTES and line:
+            yield line
+            line, taken = [], len(key)
+        line.append(key)
+    if line:
+        yield line

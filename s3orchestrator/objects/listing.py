@@ -11,6 +11,7 @@ from s3orchestrator.domain.records import Bucket, ListedVersion, Part, Upload
 from s3orchestrator.interfaces import IUploads, IVersions
 from s3orchestrator.protocol.listing import Keyed, Page, Pager, Seek
 from s3orchestrator.protocol.listqueries import ListQuery, PartsQuery
+from s3orchestrator.telemetry.storage import Record
 
 R = TypeVar("R", bound=Keyed)
 
@@ -30,7 +31,7 @@ class ObjectLister:
                 bucket, seek.lower, seek.upper, seek.limit, inclusive=seek.inclusive
             )
 
-        return await _fill(query.pager(), look)
+        return await _recorded("ListObjects", bucket, query, query.pager(), look)
 
     async def versions(self, bucket: Bucket, query: ListQuery) -> Page[ListedVersion]:
         """Return all versions and delete markers, newest first within a key."""
@@ -45,7 +46,7 @@ class ObjectLister:
                 after_version=seek.after,
             )
 
-        return await _fill(query.pager(_version_id), look)
+        return await _recorded("ListObjectVersions", bucket, query, query.pager(_version_id), look)
 
     async def uploads(self, bucket: Bucket, query: ListQuery) -> Page[Upload]:
         """Return open uploads, oldest first within a key."""
@@ -60,7 +61,7 @@ class ObjectLister:
                 after_upload=seek.after,
             )
 
-        return await _fill(query.pager(_upload_id), look)
+        return await _recorded("ListMultipartUploads", bucket, query, query.pager(_upload_id), look)
 
     async def parts(
         self, bucket: Bucket, key: str, upload_id: str, query: PartsQuery
@@ -70,14 +71,27 @@ class ObjectLister:
 
         :raises NoSuchUpload: no such upload of that bucket and key is open.
         """
-        upload = await self._uploads.find(bucket, key, upload_id)
-        return upload, await self._uploads.parts(upload, query.marker, query.limit + 1)
+        with Record("ListParts", bucket=bucket.name, key=key, upload_id=upload_id) as record:
+            upload = await self._uploads.find(bucket, key, upload_id)
+            parts = await self._uploads.parts(upload, query.marker, query.limit + 1)
+            record.tell(part_count=min(len(parts), query.limit), truncated=len(parts) > query.limit)
+            return upload, parts
 
 
-async def _fill(pager: Pager[R], look: Callable[[Seek], Awaitable[Sequence[R]]]) -> Page[R]:
-    while pager.seek is not None:
-        pager.feed(await look(pager.seek))
-    return pager.page
+async def _recorded(
+    operation: str,
+    bucket: Bucket,
+    query: ListQuery,
+    pager: Pager[R],
+    look: Callable[[Seek], Awaitable[Sequence[R]]],
+) -> Page[R]:
+    """Fill a page; a line of the audit trail."""
+    with Record(operation, bucket=bucket.name, prefix=query.prefix) as record:
+        while pager.seek is not None:
+            pager.feed(await look(pager.seek))
+        page = pager.page
+        record.tell(key_count=len(page.rows) + len(page.prefixes), truncated=page.truncated)
+        return page
 
 
 def _version_id(row: ListedVersion) -> str:

@@ -8,8 +8,9 @@ it was: by the backend's object and our stamp in it.
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from functools import partial
+from typing import Any
 
 from attrs import Factory, define
 from twisted.internet.defer import DeferredLock
@@ -28,16 +29,19 @@ from s3orchestrator.errors import (
     NameTaken,
     NoSuchBlob,
     NoSuchUpload,
+    StoreUnavailable,
     UsageLimitExceeded,
 )
 from s3orchestrator.interfaces import IBackend, IUploads, Stored
 from s3orchestrator.objects.backends import Backends
 from s3orchestrator.objects.cleaning import Cleaner
 from s3orchestrator.objects.writing import Committer, description_of
+from s3orchestrator.protocol.addressing import MAX_PART_NUMBER
 from s3orchestrator.protocol.checksums import Checksum, check_listed
 from s3orchestrator.protocol.conditions import WriteCondition
 from s3orchestrator.protocol.errors import S3Error
 from s3orchestrator.protocol.metadata import ObjectMetadata
+from s3orchestrator.telemetry.storage import Record
 
 Listed = Sequence[tuple[int, str, Checksum | None]]
 
@@ -70,6 +74,24 @@ class MultipartUploads:
         :raises TooManyUploads: the bucket has `max_open` already.
         :raises BackendUnavailable: no backend answered.
         """
+        with Record("CreateMultipartUpload", bucket=bucket.name, key=key) as record:
+            upload = await self._create(
+                partial(
+                    self._uploads.create,
+                    bucket,
+                    key,
+                    metadata=metadata,
+                    owner=owner,
+                    checksum_algorithm=algorithm,
+                    checksum_kind=kind,
+                    max_open=max_open,
+                ),
+                record,
+            )
+            record.tell(upload_id=upload.id)
+            return upload
+
+    async def _create(self, reserve: Callable[..., Coroutine[Any, Any, Upload]], record: Record) -> Upload:
         candidates = await self._backends.writable_for_parts()
         avoid_plain = False
         last: BackendError | None = self._backends.left_alone(0)
@@ -77,23 +99,14 @@ class MultipartUploads:
         while candidates:
             try:
                 upload = await keep(
-                    self._uploads.create(
-                        bucket,
-                        key,
-                        candidates,
-                        metadata,
-                        owner=owner,
-                        checksum_algorithm=algorithm,
-                        checksum_kind=kind,
-                        max_open=max_open,
-                        avoid_plain=avoid_plain,
-                    ),
+                    reserve(backends=candidates, avoid_plain=avoid_plain),
                     partial(self._discard, unclear=False),
                 )
             except InsufficientStorage as error:
                 if last is None:
                     raise
                 raise BackendUnavailable(f"{last}; {error}") from last
+            record.backend = upload.blob.backend
             try:
                 if await self._is_taken(upload):
                     avoid_plain = True
@@ -156,10 +169,21 @@ class MultipartUploads:
         await shield(self._abort(bucket, key, upload_id))
 
     async def _abort(self, bucket: Bucket, key: str, upload_id: str) -> None:
-        aborted = await self._uploads.abort(bucket, key, upload_id)
+        with Record("AbortMultipartUpload", bucket=bucket.name, key=key, upload_id=upload_id) as record:
+            aborted = await self._uploads.abort(bucket, key, upload_id)
+            if aborted is not None:
+                record.backend = aborted.blob.backend
+                record.tell(parts_cleaned=await self._count_parts(aborted))
         if aborted is not None:
             # Parts that may be on their way are known to the ledger; the create may be, too.
             self._cleaner.clean([aborted.blob], unclear=aborted.backend_upload is None)
+
+    async def _count_parts(self, upload: Upload) -> int | None:
+        """Nobody needs it but the audit trail, so that it fails nothing."""
+        try:
+            return len(await self._uploads.parts(upload, limit=MAX_PART_NUMBER))
+        except StoreUnavailable:
+            return None
 
     def _discard(self, upload: Upload, *, unclear: bool) -> None:
         """Abort an upload of which no client knows, in the background."""
@@ -225,12 +249,16 @@ class MultipartUploads:
         expected: Checksum | None,
         condition: WriteCondition | None,
     ) -> Version:
-        completion = await self._uploads.begin_complete(bucket, key, upload_id, listed, condition)
-        if completion.done is not None:
-            return completion.done
-        version = await self._version_of(completion, listed, size, expected)
-        stored = await self._ask(completion, Known(version.etag, version.checksum))
-        return await self._committer.commit(bucket, completion.upload.blob, stored, version, condition)
+        with Record("CompleteMultipartUpload", bucket=bucket.name, key=key, upload_id=upload_id) as record:
+            completion = await self._uploads.begin_complete(bucket, key, upload_id, listed, condition)
+            blob = completion.upload.blob
+            record.backend = blob.backend
+            record.tell(total_size=completion.size, parts_count=len(listed))
+            if completion.done is not None:
+                return completion.done
+            version = await self._version_of(completion, listed, size, expected)
+            stored = await self._ask(completion, Known(version.etag, version.checksum))
+            return await self._committer.commit(bucket, blob, stored, version, condition, record)
 
     async def _version_of(
         self, completion: Completion, listed: Listed, size: int | None, expected: Checksum | None

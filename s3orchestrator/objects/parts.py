@@ -29,6 +29,7 @@ from s3orchestrator.objects.sending import Sending
 from s3orchestrator.protocol.checksums import Checksum, check_part
 from s3orchestrator.protocol.ranges import ByteRange
 from s3orchestrator.telemetry.logging import make_logger
+from s3orchestrator.telemetry.storage import Record
 
 Send = Callable[[IBackend], Awaitable[tuple[Stored, str, Checksum | None]]]
 
@@ -78,25 +79,51 @@ class PartWriter:
         :raises S3Error: the part has another checksum than the upload was created with.
         :raises InsufficientStorage: its backend has no room.
         """
-        upload = await self._find(place)
-        check_part(upload.checksum_algorithm, incoming.algorithm)
-        return await self._put(upload, place.number, incoming)
+        with self._record("UploadPart", place) as record:
+            record.tell(size=incoming.length)
+            upload = await self._find(place, record)
+            check_part(upload.checksum_algorithm, incoming.algorithm)
+            return await self._put(upload, place.number, incoming, record)
 
     async def copy(self, place: PartPlace, source: PartSource) -> Part:
         """Make a part of (a range of) an object; on the backend, if the object has a copy there."""
-        upload = await self._find(place)
+        with self._record("UploadPartCopy", place) as record:
+            record.tell(source_bucket=source.bucket.name, source_key=source.key)
+            part = await self._copy(place, source, record)
+            record.tell(size=part.size)
+            return part
+
+    async def _copy(self, place: PartPlace, source: PartSource, record: Record) -> Part:
+        upload = await self._find(place, record)
         version = await self._reader.find(source.bucket, source.key, source.version_id)
         wanted = source.decide(version)
         near = self._near(upload, version)
         if near is not None and upload.checksum_algorithm is None:
             try:
-                return await self._copy_in_place(upload, place.number, version, near, wanted)
+                record.tell(source_backend=near.backend)
+                return await self._copy_in_place(upload, place.number, version, near, wanted, record)
             except (NoSuchBlob, BlobChanged, BackendRefused, IntegrityError) as error:
                 self.log.info("a part is copied through us: {error}", error=str(error))
-        return await self._copy_through(upload, place.number, source)
+        return await self._copy_through(upload, place.number, source, record)
+
+    @staticmethod
+    def _record(operation: str, place: PartPlace) -> Record:
+        return Record(
+            operation,
+            bucket=place.bucket.name,
+            key=place.key,
+            upload_id=place.upload_id,
+            part_number=place.number,
+        )
 
     async def _copy_in_place(
-        self, upload: Upload, number: int, version: Version, near: Blob, wanted: ByteRange | None
+        self,
+        upload: Upload,
+        number: int,
+        version: Version,
+        near: Blob,
+        wanted: ByteRange | None,
+        record: Record,
     ) -> Part:
         part = await self._begin(upload, number, wanted.length if wanted else version.size)
 
@@ -110,7 +137,7 @@ class PartWriter:
                 raise IntegrityError(f"{backend.name}: the part is not what was copied")
             return stored, stored.etag, None
 
-        return await self._record(upload, part, send)
+        return await self._store(upload, part, send, record)
 
     def _near(self, upload: Upload, version: Version) -> Blob | None:
         """A copy on the upload's backend, where that one's ETags are what a client expects."""
@@ -118,8 +145,9 @@ class PartWriter:
             return None
         return next((blob for blob in version.blobs if blob.backend == upload.blob.backend), None)
 
-    async def _copy_through(self, upload: Upload, number: int, source: PartSource) -> Part:
+    async def _copy_through(self, upload: Upload, number: int, source: PartSource, record: Record) -> Part:
         opened = await self._reader.open(source.bucket, source.key, source.decide, source.version_id)
+        record.tell(source_backend=opened.backend)
         whole = opened.wanted is None and is_md5(opened.version.etag)
         passing = Passing(
             opened.wanted.length if opened.wanted else opened.version.size,
@@ -128,7 +156,7 @@ class PartWriter:
             upload.checksum_algorithm,
         )
         try:
-            return await self._put(upload, number, Incoming(Lent(opened.body), passing))
+            return await self._put(upload, number, Incoming(Lent(opened.body), passing), record)
         except (IntegrityError, BodyAborted) as error:
             opened.body.stopProducing()
             raise BackendUnavailable(str(error)) from error
@@ -136,7 +164,7 @@ class PartWriter:
             opened.body.stopProducing()
             raise
 
-    async def _put(self, upload: Upload, number: int, incoming: Incoming) -> Part:
+    async def _put(self, upload: Upload, number: int, incoming: Incoming, record: Record) -> Part:
         self._backends.check_size(upload.blob.backend, incoming.length)
         self._backends.check_usage(upload.blob.backend, incoming.length, "UploadPart")
         part = await self._begin(upload, number, incoming.length)
@@ -152,10 +180,11 @@ class PartWriter:
             stored = await backend.put_part(upload.blob.name, _id_of(upload), number, body)
             return stored, sending.etag_of(stored, traits), sending.digests().checksum
 
-        return await self._record(upload, part, send)
+        return await self._store(upload, part, send, record)
 
-    async def _find(self, place: PartPlace) -> Upload:
+    async def _find(self, place: PartPlace, record: Record) -> Upload:
         upload = await self._uploads.find(place.bucket, place.key, place.upload_id)
+        record.backend = upload.blob.backend
         _id_of(upload)
         return upload
 
@@ -165,7 +194,7 @@ class PartWriter:
     def _fail(self, part: Part, *, unclear: bool) -> None:
         self._cleaner.insist(partial(self._uploads.fail_part, part, unclear=unclear))
 
-    async def _record(self, upload: Upload, part: Part, send: Send) -> Part:
+    async def _store(self, upload: Upload, part: Part, send: Send, record: Record) -> Part:
         try:
             stored, etag, checksum = await send(self._backends[upload.blob.backend])
         except NoSuchUpload:
@@ -181,7 +210,7 @@ class PartWriter:
         except BaseException:
             self._fail(part, unclear=True)
             raise
-        return await shield(self._end(upload, part, stored, etag, checksum))
+        return await record.shielded(self._end(upload, part, stored, etag, checksum))
 
     async def _end(
         self, upload: Upload, part: Part, stored: Stored, etag: str, checksum: Checksum | None

@@ -30,12 +30,21 @@ from s3orchestrator.objects.doubting import Doubts
 from s3orchestrator.objects.resuming import ResumedBody
 from s3orchestrator.protocol.ranges import ByteRange
 from s3orchestrator.telemetry.logging import make_logger
+from s3orchestrator.telemetry.storage import Record
 
 # How often a version may be replaced between looking it up and opening it before we say
 # that it cannot be read just now: each time means a writer won a race of milliseconds.
 LOOK_UPS = 5
 
 Decide = Callable[[Version], ByteRange | None]
+
+
+class Answered(Exception):
+    """What `decide` raises when no byte needs to be read: an answer, and no failure."""
+
+    def __init__(self, version: Version) -> None:
+        super().__init__(version.key)
+        self.version = version
 
 
 @frozen
@@ -45,6 +54,11 @@ class Opened:
     version: Version
     wanted: ByteRange | None
     body: IBodyProducer
+
+    @property
+    def backend(self) -> str:
+        """Who is being read; nobody, if there is nothing to read."""
+        return self.body.backend if isinstance(self.body, ResumedBody) else ""
 
 
 @define(eq=False)
@@ -56,6 +70,41 @@ class ObjectReader:
     _backends: Backends
     _doubts: Doubts
     _degraded: DegradedReads | None = None
+
+    async def head(
+        self, bucket: Bucket, key: str, version_id: str | None = None, *, degraded: str = ""
+    ) -> Version:
+        """Like `find`, and a line of the audit trail."""
+        with Record("HeadObject", bucket=bucket.name, key=key) as record:
+            version = await self.find(bucket, key, version_id, degraded=degraded)
+            record.tell(size=version.size)
+            return version
+
+    async def get(
+        self,
+        bucket: Bucket,
+        key: str,
+        decide: Decide,
+        version_id: str | None = None,
+        *,
+        degraded: str = "",
+    ) -> Opened:
+        """
+        Like `open`, and a line of the audit trail.
+
+        :raises Answered: `decide` did.
+        """
+        with Record("GetObject", bucket=bucket.name, key=key) as record:
+            try:
+                opened = await self.open(bucket, key, decide, version_id, degraded=degraded)
+            except Answered as answered:
+                record.tell(size=answered.version.size)
+                answer = answered
+            else:
+                record.backend = opened.backend
+                record.tell(size=opened.version.size)
+                return opened
+        raise answer
 
     async def find(
         self, bucket: Bucket, key: str, version_id: str | None = None, *, degraded: str = ""

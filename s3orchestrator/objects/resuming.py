@@ -47,6 +47,11 @@ class ResumedBody:
     def __attrs_post_init__(self) -> None:
         self.length = self._wanted.end - self._wanted.start + 1
 
+    @property
+    def backend(self) -> str:
+        """Whose copy is being read."""
+        return self._blob.backend
+
     def startProducing(self, consumer: IConsumer) -> Deferred[None]:
         """Deliver everything; cancelling stops whichever source is being read."""
         self.started = True

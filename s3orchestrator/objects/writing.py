@@ -12,7 +12,7 @@ from functools import partial
 
 from attrs import define, evolve
 
-from s3orchestrator.concurrency import keep, shield
+from s3orchestrator.concurrency import keep
 from s3orchestrator.domain.describing import NOTHING_KNOWN, Known, afterword, describe
 from s3orchestrator.domain.records import Blob, BlobState, Bucket, NewVersion, Version
 from s3orchestrator.errors import (
@@ -33,6 +33,8 @@ from s3orchestrator.objects.locations import Forget, forget_nothing
 from s3orchestrator.objects.sending import Sending
 from s3orchestrator.protocol.conditions import WriteCondition
 from s3orchestrator.protocol.metadata import ObjectMetadata
+from s3orchestrator.telemetry.audit import audit
+from s3orchestrator.telemetry.storage import Record
 
 
 @define(eq=False)
@@ -55,13 +57,14 @@ class Committer:
         stored: Stored,
         version: NewVersion,
         condition: WriteCondition | None,
+        record: Record,
     ) -> Version:
         """
-        Make `version` current; goes on to its end if the caller is cancelled.
+        Make `version` current; goes on to its end, and `record` with it, if the caller is cancelled.
 
         Whatever is raised, the blob has been taken care of.
         """
-        return await shield(self._commit(bucket, blob, stored, version, condition))
+        return await record.shielded(self._commit(bucket, blob, stored, version, condition))
 
     async def _commit(
         self,
@@ -83,7 +86,15 @@ class Committer:
             raise
         finally:
             self._forget(bucket.id, blob.key)
-        self._cleaner.clean(committed.displaced)
+        if committed.displaced:
+            audit(
+                "storage.overwrite_displaced",
+                bucket=bucket.name,
+                key=blob.key,
+                new_backend=blob.backend,
+                displaced_copies=len(committed.displaced),
+            )
+            self._cleaner.clean(committed.displaced)
         return committed.version
 
     async def _read_back(self, bucket: Bucket, blob: Blob, stored: Stored) -> Version:
@@ -148,14 +159,32 @@ class ObjectWriter:
         condition: WriteCondition | None = None,
     ) -> Version:
         """
-        Store a body as the key's current version.
+        Store a body as the key's current version; a line of the audit trail.
+
+        :raises: as `store` does.
+        """
+        with Record("PutObject", bucket=bucket.name, key=key, size=incoming.length) as record:
+            return await self.store(bucket, key, incoming, metadata, condition, record)
+
+    async def store(
+        self,
+        bucket: Bucket,
+        key: str,
+        incoming: Incoming,
+        metadata: ObjectMetadata,
+        condition: WriteCondition | None,
+        record: Record,
+    ) -> Version:
+        """
+        Store a body as part of the operation that `record` is of.
 
         :raises InsufficientStorage: no backend has room; the body was not read.
         :raises BackendUnavailable: no backend took it, or one died half-way through a body too large to keep.
         :raises PreconditionFailed: `condition` does not hold, before or after the upload.
         """
         await self._committer.check_early(bucket, key, condition)
-        blob, stored, sending = await self._send(bucket, key, Sending(incoming, self._replay_limit), metadata)
+        sending = Sending(incoming, self._replay_limit)
+        blob, stored = await self._send(bucket, key, sending, metadata, record)
         try:
             etag = sending.etag_of(stored, self._backends.traits_of(blob.backend))
         except Exception:
@@ -163,11 +192,11 @@ class ObjectWriter:
             raise
         digests = sending.digests()
         version = NewVersion(sending.length, etag, metadata, digests.checksum, sha256=digests.sha256)
-        return await self._committer.commit(bucket, blob, stored, version, condition)
+        return await self._committer.commit(bucket, blob, stored, version, condition, record)
 
     async def _send(
-        self, bucket: Bucket, key: str, sending: Sending, metadata: ObjectMetadata
-    ) -> tuple[Blob, Stored, Sending]:
+        self, bucket: Bucket, key: str, sending: Sending, metadata: ObjectMetadata, record: Record
+    ) -> tuple[Blob, Stored]:
         candidates = await self._backends.writable(sending.length)
         avoid_plain = False
         failure: BackendError | None = self._backends.left_alone(sending.length)
@@ -182,6 +211,7 @@ class ObjectWriter:
                 if failure is None:
                     raise
                 raise BackendUnavailable(f"{failure}; {error}") from failure
+            record.backend = blob.backend
             try:
                 stored = await self._attempt(self._backends[blob.backend], blob, sending, metadata)
             except NameTaken as error:
@@ -199,7 +229,7 @@ class ObjectWriter:
                     raise self._given_up(failure, error) from error
             else:
                 self._backends.took_over("PutObject", failed, blob.backend)
-                return blob, stored, sending
+                return blob, stored
 
     def _given_up(self, failure: BackendError | None, last: BackendError) -> BackendError:
         """Return what to tell the client: that there is no room only if nothing else stood in the way."""

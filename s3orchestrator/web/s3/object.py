@@ -10,6 +10,7 @@ from s3orchestrator.domain.records import Version
 from s3orchestrator.errors import StoreUnavailable
 from s3orchestrator.objects.copying import CopyOrder
 from s3orchestrator.objects.engine import Objects
+from s3orchestrator.objects.reading import Answered
 from s3orchestrator.protocol import documents
 from s3orchestrator.protocol.addressing import parse_part_number, parse_version_id
 from s3orchestrator.protocol.call import Call
@@ -29,20 +30,12 @@ from s3orchestrator.web.s3.uploading import incoming, refuse_body
 _SHOWN_UNCHANGED = ("Cache-Control", "Expires")  # RFC 9110 section 15.4.5: what a cache keeps
 
 
-class NotModified(Exception):
+class NotModified(Answered):
     """The client has this version already."""
 
-    def __init__(self, version: Version) -> None:
-        super().__init__(version.key)
-        self.version = version
 
-
-class EmptyPart(Exception):
+class EmptyPart(Answered):
     """The part that is asked for has no bytes, so that no range can name it."""
-
-    def __init__(self, version: Version) -> None:
-        super().__init__(version.key)
-        self.version = version
 
 
 @define(eq=False)
@@ -68,7 +61,7 @@ class ObjectOperations:
         call = task.call
         overrides = response_overrides(call)
         try:
-            opened = await self._objects.reading.open(
+            opened = await self._objects.reading.get(
                 task.bucket, task.key, _decider(call), _version_id(call), degraded=task.operation.label
             )
         except NotModified as same:
@@ -80,7 +73,7 @@ class ObjectOperations:
     async def head_object(self, task: Task) -> Response:
         call = task.call
         overrides = response_overrides(call)
-        version = await self._objects.reading.find(
+        version = await self._objects.reading.head(
             task.bucket, task.key, _version_id(call), degraded=task.operation.label
         )
         try:
@@ -145,7 +138,7 @@ class ObjectOperations:
             call.header(b"x-amz-max-parts"),
             call.header(b"x-amz-part-number-marker"),
         )
-        version = await self._objects.reading.find(task.bucket, task.key, _version_id(call))
+        version = await self._objects.reading.head(task.bucket, task.key, _version_id(call))
         if ReadCondition.of(call).check(version.etag, version.modified_ms) == "not_modified":
             return Response(304, _unchanged_headers(version))
         return xml(
@@ -154,11 +147,11 @@ class ObjectOperations:
         )
 
     async def get_acl(self, task: Task) -> Response:
-        await self._objects.reading.find(task.bucket, task.key, _version_id(task.call))
+        await self._objects.reading.head(task.bucket, task.key, _version_id(task.call))
         return xml(documents.acl(task.owner))
 
     async def get_tagging(self, task: Task) -> Response:
-        await self._objects.reading.find(task.bucket, task.key, _version_id(task.call))
+        await self._objects.reading.head(task.bucket, task.key, _version_id(task.call))
         return xml(documents.tagging())
 
 
