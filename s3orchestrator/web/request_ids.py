@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import re
-from random import Random
+from os import urandom
 
 # Hexadecimal only: it is repeated in log lines, headers and documents.
 _FROM_CLIENT = re.compile(rb"[0-9A-Fa-f]{1,64}")
-_random = Random()  # an id is no secret, only rare
 
 
 def new_request_id() -> str:
     """Return 16 upper-case hexadecimal digits."""
-    return f"{_random.getrandbits(64):016X}"
+    # The kernel's, since a generator of our own would be the same one in each process after a fork.
+    return urandom(8).hex().upper()
 
 
 def request_id(headers: dict[bytes, list[bytes]]) -> str:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+
 from hypothesis import given
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
@@ -30,3 +32,17 @@ class RequestIdTests(SynchronousTestCase):
     def test_two(self) -> None:
         """Two ids are none."""
         self.assertEqual(len(request_id({b"x-request-id": [b"a", b"b"]})), 16)
+
+    def test_after_a_fork(self) -> None:
+        """A process and its child do not give the same ids."""
+        reading, writing = os.pipe()
+        child = os.fork()
+        if not child:
+            os.write(writing, request_id({}).encode())
+            os._exit(0)
+        os.waitpid(child, 0)
+        theirs = os.read(reading, 100).decode()
+        os.close(reading)
+        os.close(writing)
+        self.assertRegex(theirs, r"\A[0-9A-F]{16}\Z")
+        self.assertNotEqual(theirs, request_id({}))
