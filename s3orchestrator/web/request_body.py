@@ -42,7 +42,8 @@ class RequestBody:
     """
 
     length: int
-    discarded: int  # bytes taken off the wire after nobody wanted them any more
+    arrived: int  # bytes taken off the wire
+    discarded: int  # those among them that nobody wanted any more
 
     def __init__(self, uploader: IUploader, length: int | None) -> None:
         self.length = UNKNOWN_LENGTH if length is None else length  # type: ignore[assignment]
@@ -52,6 +53,7 @@ class RequestBody:
         self._failure: BodyAborted | None = None
         self._held: deque[bytes] = deque()
         self._held_size = 0
+        self.arrived = 0
         self.discarded = 0
         self._is_paused = False
         self._is_stopped = False
@@ -126,6 +128,7 @@ class RequestBody:
         """Take bytes off the wire; for the connection."""
         if not data:
             return
+        self.arrived += len(data)
         if self._is_stopped or self._failure is not None:
             self.discarded += len(data)
         elif self._consumer is None or self._is_paused or self._held:
@@ -166,6 +169,7 @@ class NoBody:
     """The body of a request that has none; one for all."""
 
     length = 0
+    arrived = 0
 
     def startProducing(self, consumer: IConsumer) -> Deferred[None]:
         """Be done."""

@@ -90,6 +90,5 @@ class Patience:
         finally:
             beat.stop()
         assert isinstance(response.body, bytes)
-        visit.sent = len(response.body)
         request.write(response.body.removeprefix(DECLARATION.strip()).removeprefix(b"\n"))
         request.finish()

@@ -10,7 +10,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from attrs import define
 from prometheus_client import Counter
 from twisted.internet.defer import CancelledError
 from twisted.internet.interfaces import IReactorTime
@@ -27,15 +26,16 @@ from s3orchestrator.protocol.documents import error_document
 from s3orchestrator.protocol.errors import S3Error, as_s3_error
 from s3orchestrator.protocol.operations import Operation, identify
 from s3orchestrator.protocol.refusing import refuse_unsupported
-from s3orchestrator.telemetry.audit import audit
 from s3orchestrator.telemetry.logging import REQUEST_ID, make_logger
-from s3orchestrator.web.admission import Admission, Pool
+from s3orchestrator.telemetry.storage import CLIENT_LEFT
+from s3orchestrator.web.admission import Admission
 from s3orchestrator.web.request import Request
 from s3orchestrator.web.request_ids import request_id
-from s3orchestrator.web.s3.access import AccessControl, Identity
+from s3orchestrator.web.s3.access import AccessControl
 from s3orchestrator.web.s3.patience import PATIENT, Patience
 from s3orchestrator.web.s3.response import Response
 from s3orchestrator.web.s3.task import Operate, Task
+from s3orchestrator.web.s3.visit import Visit
 
 DEGRADED_READS = (Operation.GET_OBJECT, Operation.HEAD_OBJECT)  # which do without the ledger
 REJECTIONS = Counter(
@@ -43,20 +43,6 @@ REJECTIONS = Counter(
     "Requests refused because they need the database, by operation.",
     ["operation"],
 )
-
-
-@define(eq=False)
-class _Visit:
-    """What is known of a request while it is served; the audit line is made of it."""
-
-    call: Call
-    operation: Operation | None = None
-    identity: Identity | None = None
-    access_key: str = ""
-    pool: Pool | None = None
-    status: int = 0
-    sent: int = 0
-    error: str = ""
 
 
 class S3Resource(Resource):
@@ -93,7 +79,7 @@ class S3Resource(Resource):
     async def _serve(self, request: Request) -> None:
         call = _call_of(request, self._clock.seconds())
         REQUEST_ID.set(call.request_id)
-        visit = _Visit(call)
+        visit = Visit(call, request)
         try:
             try:
                 task = await self._let_in(visit)
@@ -112,12 +98,15 @@ class S3Resource(Resource):
             except Exception as error:
                 response = self._refuse(visit, error)
             await self._send(request, visit, response)
+        except Exception as error:
+            self._cut_short(visit, error)
+            raise
         finally:
             if visit.pool is not None:
                 visit.pool.give_back()
-            self._record(visit)
+            visit.record(self._clock.seconds())
 
-    async def _let_in(self, visit: _Visit) -> Task:
+    async def _let_in(self, visit: Visit) -> Task:
         call = visit.call
         host = call.header(b"host") or ""
         call.bucket, call.key = resolve(host, call.path, self._domains)
@@ -126,7 +115,7 @@ class S3Resource(Resource):
         authenticated = self._access.authenticate(call)
         visit.identity = authenticated.identity
         if authenticated.verified is not None:
-            visit.access_key = authenticated.verified.access_key_id
+            visit.access_key_id = authenticated.verified.access_key_id
         await self._access.learn(operation, call.bucket)
         bucket = self._access.authorise(authenticated.identity, operation, call.bucket)
         self._access.check_expected_owner(authenticated.identity, call)
@@ -136,7 +125,7 @@ class S3Resource(Resource):
     async def _operate(self, task: Task) -> Response:
         return await self._dispatch[task.operation](task)
 
-    def _refuse(self, visit: _Visit, error: Exception) -> Response:
+    def _refuse(self, visit: Visit, error: Exception) -> Response:
         call = visit.call
         if not isinstance(error, S3Error):
             refusal = as_s3_error(
@@ -163,11 +152,11 @@ class S3Resource(Resource):
         )
         return Response(refusal.status, {"Content-Type": "application/xml", **refusal.headers}, document)
 
-    def _headers(self, visit: _Visit) -> dict[str, str]:
+    def _headers(self, visit: Visit) -> dict[str, str]:
         request_id = visit.call.request_id
         return {"x-amz-request-id": request_id, "x-amz-id-2": request_id}
 
-    async def _send(self, request: Request, visit: _Visit, response: Response) -> None:
+    async def _send(self, request: Request, visit: Visit, response: Response) -> None:
         visit.status = response.status
         headers = [
             (name.encode("latin-1"), value.encode("latin-1"))
@@ -177,37 +166,27 @@ class S3Resource(Resource):
         if isinstance(body, bytes):
             if response.length is not None:
                 headers.append((b"Content-Length", b"%d" % response.length))
-            visit.sent = len(body)
             request.respond(response.status, headers, body)
             return
         headers.append((b"Content-Length", b"%d" % body.length))
         request.start(response.status, headers)
-        visit.sent = body.length
         await pump(body, request)
         request.finish()
 
-    def _abandon(self, failure: Failure, request: Request) -> None:
-        """Whatever had begun to be sent must not look whole."""
-        if not failure.check(CancelledError):
-            self.log.warn("an answer was cut short: {error}", error=str(failure.value))
-        request.abort()
+    def _cut_short(self, visit: Visit, error: Exception) -> None:
+        """There is no answer, or the half of one: the log must know of which request."""
+        if isinstance(error, CancelledError):
+            visit.error = visit.error or CLIENT_LEFT
+            return
+        visit.error, call = as_s3_error(error).code, _shown(visit.call)
+        if visit.error == "InternalError":
+            self.log.failure("{call}: the answer was cut short", call=call, failure=Failure(error))
+        else:
+            self.log.warn("{call}: the answer was cut short: {error}", call=call, error=str(error))
 
-    def _record(self, visit: _Visit) -> None:
-        call, operation = visit.call, visit.operation
-        audit(
-            f"s3.{operation.label if operation else 'Refused'}",
-            method=call.method.decode("latin-1"),
-            path=call.path.decode("latin-1"),
-            remote=call.client,
-            user=visit.identity.owner_id if visit.identity else "",
-            access_key=visit.access_key,
-            bucket=call.bucket or "",
-            key=call.key or "",
-            status=visit.status or 499,
-            response_size=visit.sent,
-            error=visit.error,
-            duration_ms=round((self._clock.seconds() - call.now) * 1000, 3),
-        )
+    def _abandon(self, _: Failure, request: Request) -> None:
+        """Whatever had begun to be sent must not look whole."""
+        request.abort()
 
 
 def _call_of(request: Any, now: float) -> Call:
