@@ -10,8 +10,10 @@ from twisted.web.resource import Resource
 from s3orchestrator.app.administration import Administration
 from s3orchestrator.app.background import Background
 from s3orchestrator.app.core import Core
+from s3orchestrator.app.monitoring import Monitoring
 from s3orchestrator.app.process import most_connections
 from s3orchestrator.bodies.sockets import Port
+from s3orchestrator.concurrency import start
 from s3orchestrator.config.sections import Config
 from s3orchestrator.web.admission import Admission, Pool
 from s3orchestrator.web.health import Health
@@ -40,6 +42,7 @@ class Doors:
     _site: StreamingSite = field(init=False)
     _port: Port | None = field(default=None, init=False)
     _administration: Administration = field(init=False)
+    _monitoring: Monitoring = field(init=False)
 
     def __attrs_post_init__(self) -> None:
         server = self._config.server
@@ -53,7 +56,14 @@ class Doors:
         self._health = Health(lambda: database.is_away, lambda: database.takes_changes)
         s3: Resource = Elsewhere() if self._config.mode == "worker" else self._s3()
         self._administration = Administration(self._core, self._background)
-        root = Root(self._health, s3, server.domains, self._administration.resource())
+        self._monitoring = Monitoring(self._core, self._health)
+        root = Root(
+            self._health,
+            s3,
+            server.domains,
+            self._administration.resource(),
+            self._monitoring.beside_buckets(),
+        )
         self._site = StreamingSite(root, limits, self._core.reactor, most_connections())
 
     @property
@@ -71,6 +81,14 @@ class Doors:
 
     def open(self) -> None:
         """:raises CannotListenError: the address is somebody else's, or not ours to have."""
+        self._monitoring.open()
+        try:
+            self._open()
+        except BaseException:
+            start(self._monitoring.close())
+            raise
+
+    def _open(self) -> None:
         server = self._config.server
         tls = None
         if server.tls.enabled:
@@ -89,6 +107,7 @@ class Doors:
             await self._port.stopListening()  # type: ignore[no-untyped-call]
             await self._administration.stop()
             await self._site.drain(DRAIN_LIMIT)
+            await self._monitoring.close()
 
     def _s3(self) -> S3Resource:
         core, config, server = self._core, self._config, self._config.server

@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+import re
 from base64 import b64decode
 from collections.abc import Callable
 
 from s3orchestrator.config.problems import Problems
 from s3orchestrator.config.scalars import format_duration, format_size
 from s3orchestrator.config.sections import Config
+from s3orchestrator.protocol.addressing import RESERVED_NAMES, is_servable_bucket_name
+
+# What needs no encoding, so that there is one way to ask for it; a slash at the end would be another path.
+_METRICS_PATH = re.compile(r"(?:/(?!\.{1,2}(?:/|$))[A-Za-z0-9._~-]+)+")
+_OTHERS_PATHS = RESERVED_NAMES - {"metrics"}
 
 
 def _usage_flush(config: Config, problems: Problems) -> None:
@@ -37,6 +43,37 @@ def _cache(config: Config, problems: Problems) -> None:
             "cache.max_object_size",
             f"is {format_size(cache.max_object_size)}, more than max_size ({format_size(cache.max_size)})",
             using=["cache.max_size"],
+        )
+
+
+def _metrics(config: Config, problems: Problems) -> None:
+    metrics = config.telemetry.metrics
+    path, listen = "telemetry.metrics.path", "telemetry.metrics.listen"
+    if not metrics.enabled:
+        if metrics.listen:
+            problems.warn(listen, "has no effect while telemetry.metrics.enabled is false")
+        return
+    if not _METRICS_PATH.fullmatch(metrics.path):
+        problems.error(
+            path,
+            f'"{metrics.path}" is not such a path as /metrics: write letters, digits and -._~ after each /',
+            using=[path],
+        )
+        return
+    first = metrics.path.split("/")[1]
+    if first in _OTHERS_PATHS:
+        taken = f'"{metrics.path}" is taken by {first}: choose another, such as /metrics'
+        problems.error(path, taken, using=[path])
+    elif not metrics.listen and is_servable_bucket_name(first):
+        problems.error(
+            path,
+            f'"{metrics.path}" is the path of a bucket "{first}": let it begin with /metrics or /~, or set '
+            "telemetry.metrics.listen",
+            using=[path, listen],
+        )
+    if metrics.listen and metrics.listen == config.server.listen_addr:
+        problems.error(
+            listen, "is where clients are served: give another port", using=[listen, "server.listen_addr"]
         )
 
 
@@ -130,6 +167,7 @@ RULES: tuple[Callable[[Config, Problems], None], ...] = (
     _usage_flush,
     _lifecycle,
     _cache,
+    _metrics,
     _tracing,
     _encryption,
     _dashboard,

@@ -287,9 +287,18 @@ class BackendCircuitBreakerConfig:
 class MetricsConfig:
     """Numbers for Prometheus."""
 
-    enabled: bool = setting(False, built=NotBuilt("metrics"), doc="Serve them.")
-    path: str = setting("/metrics", zero_is_default=True, doc="Where.")
-    listen: AddressText = setting("", doc="A listener of their own, away from clients; recommended.")
+    enabled: bool = setting(False, doc="Serve them, in the formats that Prometheus reads.")
+    path: str = setting(
+        "/metrics",
+        zero_is_default=True,
+        doc="Where. Without ``listen`` it is beside the buckets, so it must not begin with what may be one, "
+        "and whoever reaches the endpoint may read it: it asks for no credentials.",
+    )
+    listen: AddressText = setting(
+        "",
+        doc="A listener of their own, such as ``127.0.0.1:9105``, with nothing but them and ``/health``; "
+        "then they are not served where clients are. Recommended.",
+    )
 
 
 @frozen(kw_only=True)

@@ -30,23 +30,29 @@ class Elsewhere(Resource):
 
 class Root(Resource):
     """
-    Sends a request to health, to the admin API if there is one, or to S3, by its raw path.
+    Sends a request to health, to the metrics or the admin API if they are here, or to S3, by its raw path.
 
     Nothing is normalised on the way: `//` and `..` belong to keys. In a virtual-hosted
-    request `/health` and `/admin/api/` are keys like any other. In others they are nobody's: no bucket
-    may have these names.
+    request `/health`, `/admin/api/` and the path of the metrics are keys like any other. In others they
+    are nobody's: no bucket may have these names.
     """
 
     isLeaf = True
 
     def __init__(
-        self, health: Resource, s3: Resource, domains: tuple[str, ...], admin: Resource | None = None
+        self,
+        health: Resource,
+        s3: Resource,
+        domains: tuple[str, ...],
+        admin: Resource | None = None,
+        metrics: tuple[bytes, Resource] | None = None,
     ) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
         self._health = health
         self._s3 = s3
         self._domains = domains
         self._admin = admin
+        self._metrics_path, self._metrics = metrics or (b"", s3)
 
     def render(self, request: TwistedRequest) -> int | bytes:
         """Let the one who is meant answer."""
@@ -57,6 +63,8 @@ class Root(Resource):
     def _whom(self, request: Request) -> Resource:
         if request.path in HEALTH_PATHS and not self._is_virtual_hosted(request):
             return self._health
+        if request.path == self._metrics_path and not self._is_virtual_hosted(request):
+            return self._metrics
         if request.path.startswith(BASE) and self._admin is not None:
             return self._s3 if self._is_virtual_hosted(request) else self._admin
         return self._s3

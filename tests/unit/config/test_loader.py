@@ -182,7 +182,6 @@ notifications: {endpoints: []}
             "lifecycle.rules": "lifecycle: {rules: [{prefix: tmp/, expiration_days: 7}]}",
             "integrity.enabled": "integrity: {enabled: true}",
             "rate_limit.enabled": "rate_limit: {enabled: true}",
-            "telemetry.metrics.enabled": "telemetry: {metrics: {enabled: true}, tracing: {}}",
             "ui.enabled": "ui: {enabled: true, admin_key: h, admin_secret: hunter2, session_secret: h}",
         }
         text = SERVER + BUCKETS + two_backends("0", "0") + "\n".join(wanted.values())

@@ -1,0 +1,70 @@
+"""What Prometheus is shown, and where: beside the buckets, or at a listener of its own."""
+
+from __future__ import annotations
+
+from attrs import define, field
+from prometheus_client import REGISTRY
+from twisted.web.resource import Resource
+
+from s3orchestrator.app.core import Core
+from s3orchestrator.bodies.sockets import Port
+from s3orchestrator.config.features import MetricsConfig
+from s3orchestrator.config.scalars import parse_address
+from s3orchestrator.telemetry import build
+from s3orchestrator.web.limits import Limits
+from s3orchestrator.web.metrics import MetricsPage, Pages
+from s3orchestrator.web.root import Elsewhere, Root
+from s3orchestrator.web.site import StreamingSite, listen
+
+# Scrapers are few, and their requests short.
+LIMITS = Limits(read_header_timeout=10.0, read_timeout=10.0, write_timeout=30.0, idle_timeout=120.0)
+MOST_CONNECTIONS = 100
+DRAIN_LIMIT = 1.0  # seconds for a page that is being sent when we are told to stop
+
+
+@define(eq=False)
+class Monitoring:
+    """
+    The page of metrics, in all modes.
+
+    `open` and `close` are about the listener of its own, and do nothing where there is none.
+    """
+
+    _core: Core
+    _health: Resource
+    _page: MetricsPage = field(init=False)
+    _site: StreamingSite | None = field(default=None, init=False)
+    _port: Port | None = field(default=None, init=False)
+
+    def __attrs_post_init__(self) -> None:
+        build.show()
+        self._page = MetricsPage(Pages(REGISTRY, self._core.reactor))
+
+    @property
+    def _settings(self) -> MetricsConfig:
+        return self._core.config.telemetry.metrics
+
+    @property
+    def _mounted(self) -> tuple[bytes, Resource]:
+        return self._settings.path.encode(), self._page
+
+    def beside_buckets(self) -> tuple[bytes, Resource] | None:
+        """Return path and page for the listener that clients use; None if it is not to be there."""
+        settings = self._settings
+        return self._mounted if settings.enabled and not settings.listen else None
+
+    def open(self) -> None:
+        """:raises CannotListenError: the address is somebody else's, or not ours to have."""
+        settings, reactor = self._settings, self._core.reactor
+        if not settings.enabled or not settings.listen:
+            return
+        address = parse_address(settings.listen)
+        root = Root(self._health, Elsewhere(), (), metrics=self._mounted)
+        self._site = StreamingSite(root, LIMITS, reactor, MOST_CONNECTIONS)
+        self._port = listen(reactor, address.host, address.port, self._site)
+
+    async def close(self) -> None:
+        """Go last: how a process stops is of interest, too."""
+        if self._port is not None and self._site is not None:
+            await self._port.stopListening()  # type: ignore[no-untyped-call]
+            await self._site.drain(DRAIN_LIMIT)

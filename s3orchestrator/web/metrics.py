@@ -1,0 +1,136 @@
+"""
+The page that Prometheus reads.
+
+Rendering takes as long as there are series, on the reactor: it is done a little at a time, once for all who
+ask within a second.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from time import perf_counter
+
+from attrs import define, field
+from prometheus_client import CollectorRegistry
+from twisted.internet.defer import CancelledError, Deferred
+from twisted.internet.interfaces import IReactorTime
+from twisted.python.failure import Failure
+from twisted.web.resource import Resource
+from twisted.web.server import NOT_DONE_YET
+
+from s3orchestrator.concurrency import start
+from s3orchestrator.telemetry.exposition import Format, negotiate, pieces
+from s3orchestrator.telemetry.logging import make_logger
+from s3orchestrator.web.request import Request
+
+FRESH = 1.0  # seconds for which a page is given out
+TURN = 0.002  # seconds of rendering after which others have their turn
+
+
+@define(eq=False)
+class _Shared:
+    """A page, or those who wait for it. `begun` is when its rendering was."""
+
+    begun: float
+    page: bytes | None = field(default=None, init=False)
+    _waiting: list[Deferred[bytes]] = field(factory=list, init=False)
+
+    def get(self) -> Deferred[bytes]:
+        """Fires with the page; who gives up waiting is not in the way of others."""
+        waiting: Deferred[bytes] = Deferred()
+        if self.page is not None:
+            waiting.callback(self.page)
+        else:
+            self._waiting.append(waiting)
+        return waiting
+
+    def deliver(self, result: bytes | Failure) -> None:
+        """Give it to all who wait."""
+        if isinstance(result, bytes):
+            self.page = result
+        waiting, self._waiting = self._waiting, []
+        for one in waiting:
+            if not one.called:
+                one.callback(result)
+
+
+@define(eq=False)
+class Pages:
+    """
+    The page in each format, rendered when somebody asks and the last one is old.
+
+    `refresh` is called before: it sets what is only known by looking. `seconds` measures work.
+    """
+
+    _registry: CollectorRegistry
+    _clock: IReactorTime
+    _refresh: Callable[[], None] = lambda: None
+    _seconds: Callable[[], float] = perf_counter
+    _shared: dict[Format, _Shared] = field(factory=dict, init=False)
+
+    def get(self, form: Format) -> Deferred[bytes]:
+        """Return a page whose rendering began less than a second ago."""
+        now = self._clock.seconds()
+        shared = self._shared.get(form)
+        if shared is not None and 0 <= now - shared.begun < FRESH:
+            return shared.get()
+        shared = self._shared[form] = _Shared(now)
+        page = shared.get()  # before it may be there, or have failed
+        start(self._render(form, shared))
+        return page
+
+    async def _render(self, form: Format, shared: _Shared) -> None:
+        page: list[bytes] = []
+        try:
+            self._refresh()
+            rendering = pieces(self._registry, form)
+            while self._is_unfinished(rendering, page):
+                await self._turn_of_others()
+        except Exception:
+            self._shared.pop(form, None)
+            shared.deliver(Failure())
+        else:
+            shared.deliver(b"".join(page))
+
+    def _is_unfinished(self, rendering: Iterator[bytes], page: list[bytes]) -> bool:
+        """Render for one turn; tells whether there may be more."""
+        until = self._seconds() + TURN
+        for piece in rendering:
+            page.append(piece)
+            if self._seconds() >= until:
+                return True
+        return False
+
+    def _turn_of_others(self) -> Deferred[None]:
+        turn: Deferred[None] = Deferred()
+        self._clock.callLater(0, turn.callback, None)
+        return turn
+
+
+class MetricsPage(Resource):
+    """Answers GET and HEAD; asks for no credentials, and counts against no limit."""
+
+    isLeaf = True
+    log = make_logger()
+
+    def __init__(self, pages: Pages) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]
+        self._pages = pages
+
+    def render_GET(self, request: Request) -> int:
+        """Answer once the page is there; HEAD comes here too."""
+        form = negotiate(b",".join(request.header_map.get(b"accept", [])).decode("latin-1"))
+        page = self._pages.get(form)
+        if not page.called:
+            request.notifyFinish().addErrback(lambda _: page.cancel())
+        page.addCallback(self._answer, request, form)
+        page.addErrback(self._abandon, request)
+        return NOT_DONE_YET
+
+    def _answer(self, page: bytes, request: Request, form: Format) -> None:
+        headers = [(b"Content-Type", form.content_type), (b"Cache-Control", b"no-store")]
+        request.respond(200, headers, page)
+
+    def _abandon(self, failure: Failure, request: Request) -> None:
+        if not failure.check(CancelledError):
+            request.processingFailed(failure)

@@ -1,0 +1,129 @@
+"""A daemon that is scraped: its configuration, and its page taken apart."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import boto3
+from attrs import define, field, frozen
+from botocore.config import Config
+from prometheus_client.parser import text_string_to_metric_families
+
+from tests.ledgers import ledger
+from tests.running import Answer, Daemon, LedgerRows, fetch
+from tests.servers import free_port
+
+BUCKET = "photos"
+
+_CONFIGURATION = """\
+mode: {mode}
+server: {{listen_addr: "127.0.0.1:${{S3O_PORT}}", max_concurrent_requests: 50}}
+telemetry: {{metrics: {{enabled: true, path: {path}, listen: "{listen}"}}}}
+{ledger}
+write_path: {{quiet_period: 1s}}
+usage_flush: {{interval: 1s, fast_interval: 500ms}}
+backend_circuit_breaker: {{enabled: true, failure_threshold: 3, open_timeout: 1h}}
+backends:
+  - {{name: limited, type: directory, path: "{directory}/limited", quota_bytes: 100MB,
+      api_request_limit: 100000, egress_byte_limit: 1GB, ingress_byte_limit: 1GB}}
+  - {{name: roomy, type: directory, path: "{directory}/roomy"}}
+buckets:
+  - {{name: photos, credentials: [{{access_key_id: photoskey, secret_access_key: photossecret}}]}}
+"""
+
+Labels = Mapping[str, str]
+
+
+@frozen
+class Scraped:
+    """A page in Prometheus' text format."""
+
+    text: str
+    samples: list[tuple[str, Labels, float]] = field(init=False)
+
+    @samples.default
+    def _parsed(self) -> list[tuple[str, Labels, float]]:
+        families = text_string_to_metric_families(self.text)
+        return [(one.name, one.labels, one.value) for family in families for one in family.samples]
+
+    def get(self, name: str, **labels: str) -> float | None:
+        """The value of one series, None if it is not there."""
+        found = [value for known, has, value in self.samples if known == name and has == labels]
+        assert len(found) <= 1, f"{name} is there several times"
+        return found[0] if found else None
+
+    def total(self, name: str, **labels: str) -> float:
+        """The sum over all series of that name that have these labels."""
+        return sum(
+            value for known, has, value in self.samples if known == name and labels.items() <= has.items()
+        )
+
+    def all(self, name: str) -> dict[tuple[str, ...], float]:
+        """Every series of that name, by the values of its labels."""
+        return {tuple(has.values()): value for known, has, value in self.samples if known == name}
+
+
+@define(eq=False)
+class Scrapee:
+    """A daemon, and where its page is."""
+
+    daemon: Daemon
+    page_url: str
+    rows: LedgerRows
+
+    def fetch(self, accept: str = "", method: str = "GET") -> Answer:
+        """Ask for the page."""
+        return fetch(self.page_url, method, headers={"Accept": accept} if accept else {})
+
+    def scrape(self) -> Scraped:
+        """Return the page."""
+        answer = self.fetch()
+        assert answer.status == 200, answer
+        return Scraped(answer.body.decode())
+
+    def client(self) -> Any:
+        """A boto3 client that asks once."""
+        return boto3.client(
+            "s3",
+            endpoint_url=self.daemon.endpoint,
+            region_name="us-east-1",
+            aws_access_key_id="photoskey",
+            aws_secret_access_key="photossecret",
+            config=Config(
+                retries={"total_max_attempts": 1},
+                signature_version="s3v4",
+                s3={"addressing_style": "path"},
+                max_pool_connections=16,
+            ),
+        )
+
+
+def scrapees(
+    directory: Path,
+    count: int = 1,
+    *,
+    driver: str = "sqlite",
+    own_listener: bool = False,
+    path: str = "/metrics",
+    mode: str = "all",
+) -> list[Scrapee]:
+    """Write a configuration below `directory`, for daemons that share it; nothing is started yet."""
+    directory.mkdir(parents=True, exist_ok=True)
+    chosen = ledger(directory, driver)
+    config = directory / "s3orchestrator.yaml"
+    listen = "127.0.0.1:${S3O_METRICS_PORT}" if own_listener else ""
+    config.write_text(
+        _CONFIGURATION.format(mode=mode, ledger=chosen.line, directory=directory, listen=listen, path=path)
+    )
+    found = []
+    for number in range(count):
+        port, other = free_port(), free_port()
+        environment = {**os.environ, "S3O_PORT": str(port), "S3O_METRICS_PORT": str(other)}
+        log = directory / f"daemon-{number}.log"
+        daemon = Daemon(["serve", "--config", str(config)], port, log, environment)
+        page = f"http://127.0.0.1:{other if own_listener else port}{path}"
+        found.append(Scrapee(daemon, page, chosen.rows))
+    return found

@@ -1,0 +1,166 @@
+"""The page of metrics, as it is asked for."""
+
+from __future__ import annotations
+
+from itertools import count
+from typing import Any
+
+from prometheus_client import CollectorRegistry, Gauge, Histogram
+from prometheus_client.metrics_core import Metric
+from twisted.internet.task import Clock
+from twisted.trial.unittest import SynchronousTestCase
+
+from s3orchestrator.telemetry.exposition import OPENMETRICS, TEXT
+from s3orchestrator.web.health import Health
+from s3orchestrator.web.metrics import FRESH, TURN, MetricsPage, Pages
+from s3orchestrator.web.root import Root
+from tests.unit.web.serving import Answers, Served, path_as_body
+
+REQUEST = b"%b %b HTTP/1.1\r\nHost: %b\r\n\r\n"
+
+
+class Turns(Clock):
+    """Counts how often somebody lets others have their turn."""
+
+    turns = 0
+
+    def callLater(self, delay: float, *call: Any, **more: Any) -> Any:
+        self.turns += 1
+        return super().callLater(delay, *call, **more)
+
+
+class PageCase(SynchronousTestCase):
+    def setUp(self) -> None:
+        self.clock = Turns()
+        self.registry = CollectorRegistry()
+        self.depth = Gauge("depth", "Of something.", registry=self.registry)
+        self.refreshed = 0
+
+    def refresh(self) -> None:
+        self.refreshed += 1
+        self.depth.set(self.refreshed)
+
+    def served(self) -> Served:
+        """A site of everything that may be beside the metrics."""
+        pages = Pages(self.registry, self.clock, self.refresh, lambda: 0.0)
+        domains, metrics = ("s3.example.net",), (b"/metrics", MetricsPage(pages))
+        return Served(Root(Health(), Answers(path_as_body), domains, metrics=metrics))
+
+    def ask(
+        self, served: Served, path: bytes = b"/metrics", method: bytes = b"GET", host: bytes = b"h"
+    ) -> tuple[bytes, bytes]:
+        """Head and body of an answer."""
+        served.send(REQUEST % (method, path, host))
+        head, _, body = served.received().partition(b"\r\n\r\n")
+        return head, body
+
+
+class PageTests(PageCase):
+    def test_get(self) -> None:
+        """It is what the registry has now, and is not to be kept by caches."""
+        head, body = self.ask(self.served())
+        self.assertTrue(head.startswith(b"HTTP/1.1 200 OK\r\n"))
+        self.assertIn(b"\r\nContent-Type: text/plain; version=0.0.4; charset=utf-8\r\n", head)
+        self.assertIn(b"\r\nCache-Control: no-store\r\n", head)
+        self.assertEqual(body, b"# HELP depth Of something.\n# TYPE depth gauge\ndepth 1.0\n")
+
+    def test_openmetrics(self) -> None:
+        """Who accepts OpenMetrics gets it."""
+        served = self.served()
+        served.send(b"GET /metrics HTTP/1.1\r\nHost: h\r\nAccept: application/openmetrics-text\r\n\r\n")
+        head, _, body = served.received().partition(b"\r\n\r\n")
+        self.assertIn(b"Content-Type: application/openmetrics-text; version=1.0.0; charset=utf-8\r\n", head)
+        self.assertTrue(body.endswith(b"depth 1.0\n# EOF\n"))
+
+    def test_head(self) -> None:
+        """HEAD tells of the length."""
+        served = self.served()
+        head, body = self.ask(served, method=b"HEAD")
+        self.assertIn(b"Content-Length: 56", head)
+        self.assertEqual(body, b"")
+
+    def test_other_methods(self) -> None:
+        """Nothing can be done with it."""
+        for method in (b"POST", b"PUT", b"DELETE"):
+            head, _ = self.ask(self.served(), method=method)
+            self.assertTrue(head.startswith(b"HTTP/1.1 405 "), head)
+            self.assertIn(b"\r\nAllow: ", head)
+
+    def test_other_paths(self) -> None:
+        """Just that path is taken away from the buckets; with a bucket in the host it is a key."""
+        for path in (b"/metrics/", b"/metrics/x", b"/metricsx", b"//metrics", b"/%6detrics"):
+            self.assertEqual(self.ask(self.served(), path)[1], path)
+        self.assertEqual(self.ask(self.served(), host=b"photos.s3.example.net")[1], b"/metrics")
+
+    def test_cached(self) -> None:
+        """For a second it is given out again; each format has its own."""
+        served = self.served()
+        first = self.ask(served)[1]
+        self.clock.advance(FRESH * 0.9)
+        self.assertEqual(self.ask(served)[1], first)
+        self.assertEqual(self.refreshed, 1)
+        self.clock.advance(FRESH * 0.2)
+        self.assertNotEqual(self.ask(served)[1], first)
+        self.assertEqual(self.refreshed, 2)
+
+
+class TurnTests(PageCase):
+    """A page that takes many turns."""
+
+    def setUp(self) -> None:
+        super().setUp()
+        self.seconds = Histogram("seconds", "Of something.", ["who"], registry=self.registry)
+        for number in range(100):
+            self.seconds.labels(str(number))
+        ticks = (number * TURN for number in count())  # each look at a clock is a turn
+        self.pages = Pages(self.registry, self.clock, self.refresh, ticks.__next__)
+
+    def turn(self) -> None:
+        """Let it be rendered."""
+        self.clock.advance(0)
+
+    def test_others_have_their_turn(self) -> None:
+        """Between pieces the reactor goes round."""
+        page = self.pages.get(TEXT)
+        self.assertNoResult(page)
+        self.turn()
+        self.assertEqual(self.successResultOf(page).count(b"seconds_bucket"), 100 * 15)
+        self.assertGreater(self.clock.turns, 20)
+
+    def test_shared(self) -> None:
+        """Who asks meanwhile gets the same page, also when the one who asked first has left."""
+        first, second = self.pages.get(TEXT), self.pages.get(TEXT)
+        first.cancel()
+        self.failureResultOf(first)
+        self.turn()
+        third = self.pages.get(TEXT)
+        self.assertIs(self.successResultOf(third), self.successResultOf(second))
+        self.assertEqual(self.refreshed, 1)
+
+    def test_failing(self) -> None:
+        """A metric that cannot be had is an error for all who wait, and tried again for the next."""
+
+        class Broken:
+            def collect(self) -> list[Metric]:
+                raise RuntimeError("broken")
+
+        broken = Broken()
+        self.registry.register(broken)  # type: ignore[arg-type]
+        asked = [self.pages.get(OPENMETRICS), self.pages.get(OPENMETRICS)]
+        self.turn()
+        for page in asked:
+            self.failureResultOf(page, RuntimeError)
+        self.registry.unregister(broken)  # type: ignore[arg-type]
+        again = self.pages.get(OPENMETRICS)
+        self.turn()
+        self.successResultOf(again)
+
+    def test_failing_answer(self) -> None:
+        """Whoever asked hears of it by a status."""
+
+        def fail() -> None:
+            raise RuntimeError("broken")
+
+        served = Served(MetricsPage(Pages(self.registry, self.clock, fail)))
+        self.assertTrue(self.ask(served)[0].startswith(b"HTTP/1.1 500 "))
+        self.flushLoggedErrors(RuntimeError)
