@@ -11,6 +11,7 @@ from s3orchestrator.bodies.sockets import Port
 from s3orchestrator.config.features import MetricsConfig
 from s3orchestrator.config.scalars import parse_address
 from s3orchestrator.telemetry import build
+from s3orchestrator.telemetry.lag import ReactorLag
 from s3orchestrator.web.limits import Limits
 from s3orchestrator.web.metrics import MetricsPage, Pages
 from s3orchestrator.web.root import Elsewhere, Root
@@ -27,17 +28,19 @@ class Monitoring:
     """
     The page of metrics, in all modes.
 
-    `open` and `close` are about the listener of its own, and do nothing where there is none.
+    From `open` to `close` it is measured how late the reactor is, and the listener is there if it has one.
     """
 
     _core: Core
     _health: Resource
     _page: MetricsPage = field(init=False)
+    _lag: ReactorLag = field(init=False)
     _site: StreamingSite | None = field(default=None, init=False)
     _port: Port | None = field(default=None, init=False)
 
     def __attrs_post_init__(self) -> None:
         build.show()
+        self._lag = ReactorLag(self._core.reactor)
         self._page = MetricsPage(Pages(REGISTRY, self._core.reactor))
 
     @property
@@ -56,7 +59,10 @@ class Monitoring:
     def open(self) -> None:
         """:raises CannotListenError: the address is somebody else's, or not ours to have."""
         settings, reactor = self._settings, self._core.reactor
-        if not settings.enabled or not settings.listen:
+        if not settings.enabled:
+            return
+        self._lag.start()
+        if not settings.listen:
             return
         address = parse_address(settings.listen)
         root = Root(self._health, Elsewhere(), (), metrics=self._mounted)
@@ -65,6 +71,7 @@ class Monitoring:
 
     async def close(self) -> None:
         """Go last: how a process stops is of interest, too."""
+        self._lag.stop()
         if self._port is not None and self._site is not None:
             await self._port.stopListening()  # type: ignore[no-untyped-call]
             await self._site.drain(DRAIN_LIMIT)

@@ -45,18 +45,19 @@ class Measures:
     operation: str
     backend: str
     duration: Histogram = field(init=False)
-    _requests: dict[str, Counter] = field(factory=dict, init=False)
+    _requests: dict[str, Counter] = field(init=False)
 
     def __attrs_post_init__(self) -> None:
         self.duration = DURATION.labels(self.operation, self.backend)
+        # All of them from the start: nobody sees a rate in the first appearance of a series.
+        self._requests = {
+            status: REQUESTS.labels(self.operation, self.backend, status)
+            for status in ("success", "error", "cancelled")
+        }
 
     def ended(self, status: str, seconds: float) -> None:
         """A call has ended, in success, error or cancelled."""
-        requests = self._requests.get(status)
-        if requests is None:
-            requests = REQUESTS.labels(self.operation, self.backend, status)
-            self._requests[status] = requests
-        requests.inc()
+        self._requests[status].inc()
         self.duration.observe(seconds)
 
 

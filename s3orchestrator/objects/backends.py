@@ -25,6 +25,13 @@ REJECTIONS = Counter(
     "Requests refused because monthly limits leave no backend for them.",
     ["operation", "limit_type"],
 )
+for _limited in (
+    ("PutObject", "write"),
+    ("CreateMultipartUpload", "write"),
+    ("UploadPart", "write"),
+    ("GetObject", "read"),
+):
+    REJECTIONS.labels(*_limited)
 FAILOVERS = Counter(
     "s3o_write_failover_total",
     "Writes that another backend took after one had failed.",

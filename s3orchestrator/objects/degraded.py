@@ -21,6 +21,8 @@ from s3orchestrator.objects.broadcasting import Broadcast, Sighting, Wanted
 from s3orchestrator.objects.locations import Location, Locations
 
 READS = Counter("s3o_degraded_reads_total", "Objects looked for without the database.", ["operation"])
+for _operation in ("GetObject", "HeadObject"):
+    READS.labels(_operation)
 CACHE_HITS = Counter(
     "s3o_degraded_cache_hits_total", "Objects found without the database where they had been found before."
 )

@@ -26,6 +26,8 @@ PROCESSED = Counter(
 EXHAUSTED = Counter(
     "s3o_cleanup_dlq_enqueued_total", "What a backend has refused to delete ten times.", ["backend"]
 )
+for _status in ("success", "retry", "exhausted"):
+    PROCESSED.labels(_status)
 
 
 def deleted(blob: Blob) -> None:

@@ -17,6 +17,7 @@ RESOLVED = Counter(
     "Writes that somebody left behind; all of them are dropped, since no client was told of them.",
     ["status"],
 )
+RESOLVED.labels("dropped")
 
 
 def note_dropped(number: int, reason: str) -> None:

@@ -17,6 +17,7 @@ from s3orchestrator.errors import StoreUnavailable
 from s3orchestrator.interfaces import ILocks
 from s3orchestrator.telemetry.logging import make_logger
 
+RESULTS = ("success", "error", "skipped", "cancelled")
 TICKS = Counter("s3o_worker_ticks_total", "Runs of background services.", ["service", "result"])
 LAST_SUCCESS = Gauge(
     "s3o_worker_last_success_timestamp_seconds", "When a service last ran to its end.", ["service"]
@@ -64,6 +65,9 @@ class Periodic(Service):
     def startService(self) -> None:
         """Begin to tick."""
         super().startService()  # type: ignore[no-untyped-call]
+        for result in RESULTS:
+            TICKS.labels(self.name, result)
+        FAILURES.labels(self.name).set(self._failures)
         delay = self._chance() * self.interval / 2
         if delay:
             self._delayed = self._clock.callLater(delay, self._begin)

@@ -10,16 +10,16 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 
 from attrs import define, field
-from prometheus_client import Gauge
 from twisted.internet.defer import DeferredLock
 from twisted.internet.interfaces import IReactorTime
 
 from s3orchestrator.concurrency import finish
 from s3orchestrator.config.features import UsageFlushConfig
 from s3orchestrator.config.live import Live
-from s3orchestrator.domain.records import Inventory, Usage
-from s3orchestrator.domain.usage import Counters, Limits, is_close
+from s3orchestrator.domain.records import Usage
+from s3orchestrator.domain.usage import Limits, is_close
 from s3orchestrator.interfaces import IBlobs, ICounters, IUsageLedger
+from s3orchestrator.services.showing import MOST_COUNTED, Showing
 from s3orchestrator.telemetry.logging import make_logger
 
 COUNT_EVERY = 60.0  # objects and uploads: a row per bucket, and one per upload, are read for it
@@ -27,28 +27,6 @@ NEARLY_FULL = 0.8  # of a quota
 WARN_EVERY = 3600.0
 # A timer may come a little early by the clock of another; it must not wait for its next turn then.
 TOLERANCE = 0.5
-
-
-def _gauge(name: str, meaning: str) -> Gauge:
-    return Gauge(f"s3o_{name}", meaning, ["backend"])
-
-
-BYTES_USED = _gauge(
-    "quota_bytes_used", "Bytes of objects; what is being written counts against what is available only."
-)
-BYTES_LIMIT = _gauge("quota_bytes_limit", "The quota; 0 if there is none.")
-BYTES_ORPHAN = _gauge("quota_orphan_bytes", "Bytes that are still to be deleted.")
-BYTES_AVAILABLE = _gauge("quota_bytes_available", "What the quota leaves; 0 if there is none.")
-OBJECTS = _gauge("objects_count", "Objects, each copy counted.")
-UPLOADS = _gauge("active_multipart_uploads", "Multipart uploads in progress.")
-API_REQUESTS = _gauge("usage_api_requests", "Requests this month, of all instances.")
-EGRESS = _gauge("usage_egress_bytes", "Bytes read this month, by all instances.")
-INGRESS = _gauge("usage_ingress_bytes", "Bytes written this month, by all instances.")
-
-MOST_COUNTED = 10_000
-PENDING = Gauge("s3o_pending_intents_depth", "Objects being written; counted up to 10000.")
-DOOMED = Gauge("s3o_cleanup_queue_depth", "What waits to be deleted; counted up to 10000.")
-DEAD = Gauge("s3o_cleanup_dlq_depth", "What nobody tries to delete any more; counted up to 10000.")
 
 
 @define(eq=False)
@@ -71,6 +49,7 @@ class UsageFlush:
     _is_fast: bool = field(default=False, init=False)
     _counted: float | None = field(default=None, init=False)
     _warned: dict[str, float] = field(factory=dict, init=False)
+    _showing: Showing = field(factory=Showing, init=False)
 
     @property
     def tick(self) -> float:
@@ -126,36 +105,18 @@ class UsageFlush:
 
     async def _show(self) -> None:
         usage = {known.backend: known for known in await self._blobs.usage()}
-        for name in self._limits():
+        limits_by_name = self._limits()
+        self._showing.only(limits_by_name.keys())
+        for name, limits in limits_by_name.items():
             known = usage.get(name, Usage(name))
-            self._show_room(known)
-            _show_usage(name, self._counters.used(name))
+            self._showing.room(known)
+            self._showing.usage(name, self._counters.used(name), limits)
             self._warn(known)
         now = self._clock.seconds()
         if self._counted is None or now - self._counted >= COUNT_EVERY - TOLERANCE:
             self._counted = now
-            await self._show_inventory()
-            await self._show_backlog()
-
-    @staticmethod
-    def _show_room(known: Usage) -> None:
-        BYTES_USED.labels(known.backend).set(known.live)
-        BYTES_ORPHAN.labels(known.backend).set(known.orphan)
-        BYTES_LIMIT.labels(known.backend).set(known.limit or 0)
-        BYTES_AVAILABLE.labels(known.backend).set(max((known.limit or 0) - known.taken, 0))
-
-    async def _show_inventory(self) -> None:
-        inventory = await self._ledger.inventory()
-        for name in self._limits():
-            held = inventory.get(name, Inventory())
-            OBJECTS.labels(name).set(held.objects)
-            UPLOADS.labels(name).set(held.uploads)
-
-    async def _show_backlog(self) -> None:
-        backlog = await self._ledger.backlog(MOST_COUNTED)
-        PENDING.set(backlog.pending)
-        DOOMED.set(backlog.doomed)
-        DEAD.set(backlog.dead)
+            self._showing.inventory(await self._ledger.inventory())
+            self._showing.backlog(await self._ledger.backlog(MOST_COUNTED))
 
     def _warn(self, known: Usage) -> None:
         """Say once an hour that a backend is nearly full."""
@@ -171,9 +132,3 @@ class UsageFlush:
                 taken=known.taken,
                 limit=known.limit,
             )
-
-
-def _show_usage(name: str, used: Counters) -> None:
-    API_REQUESTS.labels(name).set(used.api_requests)
-    EGRESS.labels(name).set(used.egress_bytes)
-    INGRESS.labels(name).set(used.ingress_bytes)

@@ -17,7 +17,7 @@ from s3orchestrator.store.dooming import Claim, doom_pending, end_upload
 from s3orchestrator.store.operations import ILedger, Left, attempt
 from s3orchestrator.store.reaping import reap, unclaim_of_gone
 from s3orchestrator.store.recovering import recover, tie_up
-from s3orchestrator.store.reserving import Reserving, TraitsOf, Wanted
+from s3orchestrator.store.reserving import RESERVED, Reserving, TraitsOf, Wanted
 from s3orchestrator.store.resting import REST_AGAIN, end_rest, end_rests, forget, refuse
 from s3orchestrator.store.reviving import revive, revive_some, write_off
 from s3orchestrator.store.rows import BLOB, blob_of
@@ -131,7 +131,9 @@ class Blobs:
         async def work(tx: ITransaction) -> Blob:
             return await self._reserving.reserve(tx, wanted, backends, operation)
 
-        return await attempt(self._ledger, work, (Left.RESERVATION, operation))
+        reserved = await attempt(self._ledger, work, (Left.RESERVATION, operation))
+        RESERVED.inc()
+        return reserved
 
     async def reserve_scratch(self, backend: str) -> Sequence[Blob]:
         operation = self._ledger.operations.begin()

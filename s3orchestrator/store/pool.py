@@ -20,6 +20,7 @@ from twisted.python.failure import Failure
 
 from s3orchestrator.concurrency import start
 from s3orchestrator.errors import StoreUnavailable
+from s3orchestrator.store import load
 from s3orchestrator.store.connections import Connection
 
 Dial = Callable[[], Coroutine[Any, Any, Connection]]
@@ -65,6 +66,7 @@ class Pool:
 
     def start(self) -> None:
         """Open as many as are always kept."""
+        load.show_pool(self._busy, lambda: self._idle, lambda: self._waiting)
         self._tend()
 
     def acquire(self) -> Deferred[Connection]:
@@ -108,6 +110,7 @@ class Pool:
     def close(self) -> None:
         """Close all; who waits gets an error."""
         self._is_closed = True
+        load.show_nothing()
         if self._tending is not None:
             self._tending.cancel()
             self._tending = None

@@ -8,6 +8,10 @@ it the owner itself, finds nothing to do.
 
 from __future__ import annotations
 
+from collections import Counter as Tallied
+
+from prometheus_client import Counter
+
 from s3orchestrator.interfaces import ITransaction
 from s3orchestrator.store.counting import Tally
 from s3orchestrator.store.dooming import Claim, doom_pending
@@ -23,6 +27,12 @@ _UNCONFIRMED = """
      WHERE u.state IN ('open', 'completing') AND u.backend_upload IS NULL AND b.id = u.blob_id
 """
 _OPENING = f"SELECT blob_id FROM ({_UNCONFIRMED.format(columns='u.blob_id')}) opening"
+
+RECOVERED = Counter(
+    "s3o_cleanup_queue_stale_claims_recovered_total",
+    "What somebody who is gone was deleting, and others may delete now.",
+    ["backend"],
+)
 
 # Ids count from 1. SQLite looks for `> 0` in an index, and for IS NOT NULL it does not.
 _NAMED = f"""
@@ -45,11 +55,13 @@ FORGET_OWNERS = f"""
 
 # What another instance is taking over just now is left to it.
 _THEIRS = "owner = :owner $skip_locked"
-UNCLAIM = (
-    f"""
+UNCLAIM_DOOMED = f"""
     UPDATE blobs SET owner = NULL
      WHERE id IN (SELECT id FROM blobs WHERE state = 'doomed' AND {_THEIRS}) AND owner = :owner
-    """,
+    RETURNING backend
+"""
+UNCLAIM = (
+    UNCLAIM_DOOMED,
     f"""
     UPDATE blobs SET owner = NULL
      WHERE id IN (SELECT id FROM blobs WHERE state = 'resting' AND {_THEIRS}) AND owner = :owner
@@ -98,18 +110,26 @@ async def unclaim_of_gone(ledger: ILedger) -> None:
     """Make the claims of owners that are gone nobody's."""
     owners = await gone(ledger)
 
-    async def work(tx: ITransaction) -> None:
-        for owner in owners:
-            await unclaim(tx, owner)
+    async def work(tx: ITransaction) -> Tallied[str]:
+        return sum([await unclaim(tx, owner) for owner in owners], Tallied[str]())
 
     if owners:
-        await ledger.transact(work)
+        count_recovered(await ledger.transact(work))
 
 
-async def unclaim(tx: ITransaction, owner: int) -> None:
-    """Make all claims of an owner nobody's."""
-    for statement in UNCLAIM:
+async def unclaim(tx: ITransaction, owner: int) -> Tallied[str]:
+    """Make all claims of an owner nobody's; returns what it was deleting, by backend."""
+    deleting, *others = UNCLAIM
+    rows = await tx.all(deleting, owner=owner)
+    for statement in others:
         await tx.run(statement, owner=owner)
+    return Tallied([row[0] for row in rows])
+
+
+def count_recovered(claims: Tallied[str]) -> None:
+    """Count claims that have become nobody's, once that is committed."""
+    for backend, number in claims.items():
+        RECOVERED.labels(backend).inc(number)
 
 
 async def let_go(tx: ITransaction, owner: int) -> None:
@@ -128,18 +148,19 @@ async def reap(ledger: ILedger, limit: int, min_age_ms: int) -> int:
     now_ms = ledger.now_ms()
     claim = Claim(None, 0, now_ms, "owner_gone")
 
-    async def work(tx: ITransaction) -> int:
+    async def work(tx: ITransaction) -> tuple[int, Tallied[str]]:
         left = await _left_behind(tx, owners, limit, now_ms - min_age_ms)
         tally, doomed = Tally(), 0
         for blob_id in left:
             doomed += await doom_pending(tx, tally, blob_id, claim, unclear=True) is not None
-        for owner in owners:
-            await unclaim(tx, owner)
+        claims = sum([await unclaim(tx, owner) for owner in owners], Tallied[str]())
         await tx.run(FORGET_OWNERS, lapsed_ms=now_ms - TOLERANCE_MS)
         await tally.write(tx)
-        return doomed
+        return doomed, claims
 
-    return await ledger.transact(work)
+    doomed, claims = await ledger.transact(work)
+    count_recovered(claims)
+    return doomed
 
 
 async def _left_behind(tx: ITransaction, owners: tuple[int, ...], limit: int, before: int) -> list[int]:

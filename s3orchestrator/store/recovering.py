@@ -7,11 +7,13 @@ is what operations of our own left behind when nobody heard of their outcome (`o
 
 from __future__ import annotations
 
+from collections import Counter
+
 from s3orchestrator.interfaces import ITransaction, Row
 from s3orchestrator.store.counting import Kind, Tally
 from s3orchestrator.store.dooming import Claim, doom_pending, drop
 from s3orchestrator.store.operations import ILedger, Left, LooseEnd
-from s3orchestrator.store.reaping import FORGET_OWNERS, TOLERANCE_MS
+from s3orchestrator.store.reaping import FORGET_OWNERS, TOLERANCE_MS, count_recovered
 from s3orchestrator.store.rows import BLOB, blob_of
 
 # No client has ever heard of an upload that its backend did not confirm.
@@ -20,7 +22,9 @@ PENDING = """
     UNION ALL
     SELECT blob_id FROM uploads WHERE state IN ('open', 'completing') AND backend_upload IS NULL
 """
-GIVE_BACK_DOOMED = "UPDATE blobs SET owner = NULL WHERE state = 'doomed' AND owner IS NOT NULL"
+GIVE_BACK_DOOMED = """
+    UPDATE blobs SET owner = NULL WHERE state = 'doomed' AND owner IS NOT NULL RETURNING backend
+"""
 GIVE_BACK_RESTING = "UPDATE blobs SET owner = NULL WHERE state = 'resting' AND owner IS NOT NULL"
 GIVE_BACK_EVENTS = "UPDATE outbox SET owner = NULL WHERE owner > 0"
 
@@ -57,19 +61,21 @@ async def recover(ledger: ILedger) -> int:
         return 0
     claim = Claim(None, 0, ledger.now_ms(), "left_at_start")
 
-    async def work(tx: ITransaction) -> int:
+    async def work(tx: ITransaction) -> tuple[int, Counter[str]]:
         tally = Tally()
         rows = await tx.all(PENDING)
         for row in rows:
             await doom_pending(tx, tally, row[0], claim, unclear=True)
-        await tx.run(GIVE_BACK_DOOMED)
+        claims = Counter([row[0] for row in await tx.all(GIVE_BACK_DOOMED)])
         await tx.run(GIVE_BACK_RESTING)
         await tx.run(GIVE_BACK_EVENTS)
         await tx.run(FORGET_OWNERS, lapsed_ms=claim.now_ms - TOLERANCE_MS)
         await tally.write(tx)
-        return len(rows)
+        return len(rows), claims
 
-    return await ledger.transact(work)
+    doomed, claims = await ledger.transact(work)
+    count_recovered(claims)
+    return doomed
 
 
 async def tie_up(ledger: ILedger) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 from attrs import frozen
+from prometheus_client import Counter
 
 from s3orchestrator.domain.naming import (
     ENTROPY,
@@ -36,6 +37,11 @@ LOOK = """
            EXISTS (SELECT 1 FROM backends WHERE name = :backend AND is_draining) AS is_draining,
            EXISTS (SELECT 1 FROM blobs WHERE backend = :backend AND name = :plain) AS is_taken
 """
+
+RESERVED = Counter(
+    "s3o_pending_intents_enqueued_total",
+    "Objects and uploads that were written down before their backend heard of them.",
+)
 
 NAMES_BELOW = "SELECT 1 FROM blobs WHERE backend = :backend AND name >= :lower AND name < :upper LIMIT 1"
 NAME = "SELECT 1 FROM blobs WHERE backend = :backend AND name = :name"

@@ -26,6 +26,7 @@ from zope.interface import implementer
 
 from s3orchestrator.errors import StoreUnavailable
 from s3orchestrator.interfaces import ITransaction, Row
+from s3orchestrator.store import load
 from s3orchestrator.store.lockfile import LockFile
 from s3orchestrator.store.locks import LocalLocks
 from s3orchestrator.store.migrate import migrate, migrations
@@ -122,6 +123,7 @@ class SqliteDatabase:
             self._let_go()
             raise
         self._is_open = True
+        load.show_queue(self._jobs.qsize)
         if self._threaded:
             # A daemon: dying in the middle of a group is what the ledger is made for.
             Thread(target=self._serve, name="ledger", daemon=True).start()
@@ -185,6 +187,7 @@ class SqliteDatabase:
             self._closing = Deferred()
             self._jobs.put(None)
             await self._closing
+        load.show_nothing()
         self._let_go()
 
     def _let_go(self) -> None:

@@ -20,7 +20,7 @@ from s3orchestrator.store.completing import LOCK_UPLOAD, Listed, begin_complete
 from s3orchestrator.store.counting import Tally
 from s3orchestrator.store.dooming import Claim, doom_pending
 from s3orchestrator.store.operations import ILedger, Left, attempt
-from s3orchestrator.store.reserving import Reserving, TraitsOf, Wanted
+from s3orchestrator.store.reserving import RESERVED, Reserving, TraitsOf, Wanted
 from s3orchestrator.store.rows import BLOB, PART, UPLOAD, columns, part_of, upload_of
 
 _ID_BYTES = 20  # nobody guesses the id of somebody else's upload
@@ -148,7 +148,9 @@ class Uploads:
                 owner=owner,
             )
 
-        return await attempt(self._ledger, work, (Left.RESERVATION, operation))
+        created = await attempt(self._ledger, work, (Left.RESERVATION, operation))
+        RESERVED.inc()
+        return created
 
     async def opened(self, upload: Upload, backend_upload: str) -> Upload:
         """

@@ -19,10 +19,19 @@ TRANSITIONS = Counter(
     ["name", "from", "to"],
 )
 
+_CHANGES = (
+    (State.CLOSED, State.OPEN),
+    (State.OPEN, State.HALF_OPEN),
+    (State.HALF_OPEN, State.OPEN),
+    (State.HALF_OPEN, State.CLOSED),
+)
+
 
 def show(name: str, state: State = State.CLOSED) -> None:
-    """Show a breaker that is new, so that it can be seen before it first changes."""
+    """Show a breaker that is new, so that it can be seen, and rates be told, before it first changes."""
     STATES.labels(name).set(state)
+    for before, after in _CHANGES:
+        TRANSITIONS.labels(name, before.name.lower(), after.name.lower())
 
 
 def moved(name: str, before: State, after: State) -> None:

@@ -16,6 +16,7 @@ from twisted.internet.defer import CancelledError
 from s3orchestrator.concurrency import shield
 from s3orchestrator.protocol.errors import as_s3_error
 from s3orchestrator.telemetry.audit import audit
+from s3orchestrator.telemetry.operations import ended
 
 T = TypeVar("T")
 
@@ -83,6 +84,7 @@ class Record:
     def _write(self, error: BaseException | None) -> None:
         """The one place that sees the end of each operation."""
         seconds = monotonic() - self._began
+        ended(self.operation, self.backend, seconds, error)
         fields = self._fields
         if self.backend:
             fields["backend"] = self.backend

@@ -59,12 +59,11 @@ class Pages:
     """
     The page in each format, rendered when somebody asks and the last one is old.
 
-    `refresh` is called before: it sets what is only known by looking. `seconds` measures work.
+    `seconds` measures work.
     """
 
     _registry: CollectorRegistry
     _clock: IReactorTime
-    _refresh: Callable[[], None] = lambda: None
     _seconds: Callable[[], float] = perf_counter
     _shared: dict[Format, _Shared] = field(factory=dict, init=False)
 
@@ -82,7 +81,6 @@ class Pages:
     async def _render(self, form: Format, shared: _Shared) -> None:
         page: list[bytes] = []
         try:
-            self._refresh()
             rendering = pieces(self._registry, form)
             while self._is_unfinished(rendering, page):
                 await self._turn_of_others()

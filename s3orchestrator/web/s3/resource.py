@@ -43,6 +43,9 @@ REJECTIONS = Counter(
     "Requests refused because they need the database, by operation.",
     ["operation"],
 )
+for _operation in Operation:
+    if _operation not in DEGRADED_READS:
+        REJECTIONS.labels(_operation.label)
 
 
 class S3Resource(Resource):

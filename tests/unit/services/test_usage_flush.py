@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from attrs import define, field
+from prometheus_client import REGISTRY
 from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
@@ -14,11 +15,12 @@ from s3orchestrator.concurrency import start
 from s3orchestrator.config.features import UsageFlushConfig
 from s3orchestrator.config.live import Live
 from s3orchestrator.counters.local import LocalCounters
-from s3orchestrator.domain.records import Backlog, Inventory
+from s3orchestrator.domain.records import Backlog, Inventory, Usage
 from s3orchestrator.domain.usage import Counters, Limits
 from s3orchestrator.errors import StoreUnavailable
 from s3orchestrator.interfaces import IUsageLedger
 from s3orchestrator.services.periodic import Periodic
+from s3orchestrator.services.showing import Showing
 from s3orchestrator.services.usage_flush import UsageFlush
 from s3orchestrator.store.blobs import Blobs
 from s3orchestrator.store.sqlite import IN_MEMORY, SqliteDatabase
@@ -171,9 +173,36 @@ class GaugesTests(SynchronousTestCase):
         room = ("quota_bytes_used", "quota_bytes_limit", "quota_orphan_bytes", "quota_bytes_available")
         self.assertEqual(shown(*room), [200, 1000, 0, 800])
         self.assertEqual(shown("objects_count", "active_multipart_uploads"), [1, 0])
+        unlimited = [REGISTRY.get_sample_value(f"s3o_{name}", {"backend": "gb"}) for name in room]
+        self.assertEqual(unlimited, [0, None, 0, None])
         usage = [sample("s3o_usage_egress_bytes", backend=name) for name in ("ga", "gb")]
         self.assertEqual(usage, [200, 0])
         self.assertEqual(shown("usage_ingress_bytes"), [500])
+
+    def test_limits_and_leaving(self) -> None:
+        """A limit is shown while there is one, a backend while it is there."""
+        showing = Showing()
+        showing.only(["x", "y"])
+        for name in ("x", "y"):
+            showing.room(Usage(name, 5, 1, 1, 10))
+            showing.usage(name, Counters(1, 2, 3), Limits(10, 0, 30))
+        showing.inventory({"x": Inventory(1, 2)})
+        names = ("api_requests", "egress_bytes", "ingress_bytes")
+
+        def shown(backend: str) -> list[float | None]:
+            labels = {"backend": backend}
+            return [REGISTRY.get_sample_value(f"s3o_usage_{name}_limit", labels) for name in names]
+
+        self.assertEqual(shown("x"), [10, None, 30])
+        showing.usage("x", Counters(1, 2, 3), Limits(0, 20, 0))
+        self.assertEqual(shown("x"), [None, 20, None])
+        showing.room(Usage("x", 5, 1, 1, None))
+        self.assertIsNone(REGISTRY.get_sample_value("s3o_quota_bytes_limit", {"backend": "x"}))
+        showing.only(["y"])
+        left = [one.labels for family in REGISTRY.collect() for one in family.samples]
+        self.assertNotIn({"backend": "x"}, left)
+        self.assertEqual(sample("s3o_quota_bytes_limit", backend="y"), 10)
+        showing.only([])
 
     def test_backlog(self) -> None:
         """So is what waits to be deleted."""
