@@ -58,6 +58,10 @@ faults: venv prerequisites  ## crashes, failing networks, disks and databases; F
 soak: venv prerequisites  ## all of it at random (MINUTES=30, SEED=n, ARGS="--ledger postgres")
 	$(PYTHON) -m tests.faults.soak $(if $(MINUTES),--minutes $(MINUTES)) $(if $(SEED),--seed $(SEED)) $(ARGS)
 
+.PHONY: package
+package: venv prerequisites deb  ## the Debian package in a clean root: installed, served from, upgraded, purged (needs root)
+	tools/test-package $(ARGS)
+
 .PHONY: clients
 clients: venv prerequisites  ## AWS CLI, boto3, rclone, s3cmd, restic, the JavaScript SDK
 	$(PYTEST) tests/clients $(ARGS)

@@ -25,11 +25,12 @@ STAGES = (
     ("contracts",),
     ("integration", "faults"),
     ("clients", "clients-postgres"),
+    ("package",),
     ("lint",),
     ("types",),
     ("docs",),
 )
-TESTS = ("unit", "contracts", "integration", "faults", "clients", "clients-postgres")
+TESTS = ("unit", "contracts", "integration", "faults", "clients", "clients-postgres", "package")
 REPORTS = Path(".cache/reports")
 
 # All tiers together take less than 20 minutes; one that takes this long hangs.

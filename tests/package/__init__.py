@@ -1,0 +1,1 @@
+"""The Debian package, in a clean Debian root: installed, served from, upgraded, removed. Needs root."""

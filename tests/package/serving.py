@@ -1,0 +1,126 @@
+"""A configured service over HTTPS, and a client of it."""
+
+from __future__ import annotations
+
+import os
+import socket
+import subprocess
+from contextlib import closing
+from pathlib import Path
+
+from attrs import define, field
+
+from tests.clients.deployment import tool_environment
+from tests.package.pages import blocks, commands
+from tests.package.roots import CONFIGURATION, VARIABLES, Root
+from tests.package.services import Service
+from tests.package.units import variables
+from tests.unit.web.certificates import Authority
+
+BUCKET, KEY, SECRET = "photos", "PHOTOSKEY", "PHOTOS_SECRET"
+_PRIVILEGED = range(600, 1024)
+
+
+@define(eq=False)
+class Deployment:
+    """The package in `root`, configured as the page says, over HTTPS with an authority of its own."""
+
+    root: Root
+    home: Path
+    service: Service = field(init=False)
+    port: int = field(init=False)
+    authority: Authority = field(init=False, factory=Authority)
+
+    def __attrs_post_init__(self) -> None:
+        self.port = low_port()
+        self.service = Service(self.root)
+        self.authority.write(self.bundle)
+        for line in commands("deploy", "The first configuration"):
+            if not line.startswith("systemctl"):
+                self.root.shell(line)
+        self.certify("first")
+        for line in commands("deploy", "HTTPS"):
+            self.root.shell(f"cd /srv; {line}")
+        (server,) = blocks("deploy", "HTTPS", "yaml")
+        self.configure(server.replace('":443"', f'"127.0.0.1:{self.port}"'))
+
+    @property
+    def bundle(self) -> Path:
+        """The file with the authority that clients trust."""
+        return self.home / "authority.pem"
+
+    @property
+    def endpoint(self) -> str:
+        """Where it serves."""
+        return f"https://127.0.0.1:{self.port}"
+
+    @property
+    def secret(self) -> str:
+        """The secret that was made up for it."""
+        return variables(self.root.at(VARIABLES))[SECRET]
+
+    def certify(self, name: str) -> None:
+        """Issue a certificate and leave it in /srv, where the page's commands take it from."""
+        certificate, key = self.authority.issue(name, self.home)
+        os.replace(certificate, self.root.at("/srv/s3.crt"))
+        os.replace(key, self.root.at("/srv/s3.key"))
+
+    def renew(self, name: str) -> None:
+        """Put another certificate in place of the one that is served."""
+        self.certify(name)
+        self.root.shell(f"cd /srv; {commands('deploy', 'HTTPS')[-1]}")
+
+    def configure(self, server: str) -> None:
+        """Put another section `server` into the configuration."""
+        file = self.root.at(CONFIGURATION)
+        before, _, rest = file.read_text().partition("server:\n")
+        _, _, after = rest.partition("\n\n")
+        file.write_text(f"{before}{server}\n{after}")
+
+    def client(self, secret: str | None = None, **settings: object) -> object:
+        """Return a boto3 client that trusts the authority."""
+        import boto3
+        from botocore.config import Config
+
+        return boto3.client(
+            "s3",
+            endpoint_url=self.endpoint,
+            region_name="us-east-1",
+            aws_access_key_id=KEY,
+            aws_secret_access_key=secret or self.secret,
+            verify=str(self.bundle),
+            config=Config(s3={"addressing_style": "path"}, retries={"total_max_attempts": 1}, **settings),
+        )
+
+    def aws(self, *words: str | Path) -> str:
+        """Run the AWS CLI of the host."""
+        environment = {
+            "AWS_ENDPOINT_URL": self.endpoint,
+            "AWS_CA_BUNDLE": str(self.bundle),
+            "AWS_ACCESS_KEY_ID": KEY,
+            "AWS_SECRET_ACCESS_KEY": self.secret,
+            "AWS_DEFAULT_REGION": "us-east-1",
+        }
+        ended = subprocess.run(
+            ["aws", *map(str, words)],
+            text=True,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            env=tool_environment(self.home, environment),
+            check=False,
+            timeout=120,
+        )
+        assert ended.returncode == 0, f"{ended.stdout}\n{self.service.tail()}"
+        return ended.stdout
+
+
+def low_port() -> int:
+    """Return a port of the loopback interface that only root may open, and that nobody listens on."""
+    for port in _PRIVILEGED:
+        with closing(socket.socket()) as listening:
+            try:
+                listening.bind(("127.0.0.1", port))
+            except OSError:
+                continue
+            return port
+    raise AssertionError("no port below 1024 is free")
