@@ -15,6 +15,7 @@ from s3orchestrator.app.process import most_connections
 from s3orchestrator.bodies.sockets import Port
 from s3orchestrator.concurrency import start
 from s3orchestrator.config.sections import Config
+from s3orchestrator.telemetry.http import TRAFFIC
 from s3orchestrator.web.admission import Admission, Pool
 from s3orchestrator.web.health import Health
 from s3orchestrator.web.limits import Limits
@@ -64,7 +65,7 @@ class Doors:
             self._administration.resource(),
             self._monitoring.beside_buckets(),
         )
-        self._site = StreamingSite(root, limits, self._core.reactor, most_connections())
+        self._site = StreamingSite(root, limits, self._core.reactor, most_connections(), TRAFFIC)
 
     @property
     def _config(self) -> Config:

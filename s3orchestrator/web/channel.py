@@ -27,6 +27,7 @@ from s3orchestrator.protocol.documents import error_document
 from s3orchestrator.protocol.errors import S3Error
 from s3orchestrator.protocol.http1 import find_head, parse_head
 from s3orchestrator.protocol.transfer import ChunkedDecoder, LengthDecoder, MalformedChunks
+from s3orchestrator.telemetry.http import OTHER
 from s3orchestrator.web.limits import LINGER, Patience, Watch
 from s3orchestrator.web.request import Request
 from s3orchestrator.web.request_body import DISCARD_LIMIT, NO_BODY, READ_AHEAD, RequestBody
@@ -321,6 +322,7 @@ class StreamingChannel(Protocol):
 
     def _refuse(self, error: S3Error) -> None:
         """Answer a head that is no request, and hear nothing more from this client."""
+        self.site.traffic.of(OTHER).refused(error.status)
         identity = new_request_id()
         document = error_document(error, request_id=identity, host_id=identity)
         fields = (

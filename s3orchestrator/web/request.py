@@ -17,13 +17,14 @@ from twisted.python.failure import Failure
 from twisted.web import http, server
 from twisted.web.error import UnsupportedMethod
 from twisted.web.http_headers import Headers
-from twisted.web.iweb import IBodyProducer
 from twisted.web.resource import IResource
 from twisted.web.server import NOT_DONE_YET
 
 from s3orchestrator.protocol.documents import error_document
 from s3orchestrator.protocol.errors import S3Error
 from s3orchestrator.protocol.http1 import Head
+from s3orchestrator.telemetry.http import LEFT
+from s3orchestrator.web.request_body import NoBody, RequestBody
 from s3orchestrator.web.request_ids import request_id
 
 if TYPE_CHECKING:
@@ -45,14 +46,17 @@ class Request(server.Request):
     Answer with `respond`; or with `start`, `write` and `finish` (and `registerProducer`,
     since it is an `IConsumer`); or as any other Twisted resource does. `notifyFinish` fails
     when the client leaves. Once it has, answering does nothing.
+
+    It is counted once, when it is answered or the client has left, unless `is_counted` is taken back.
     """
 
     channel: StreamingChannel  # type: ignore[assignment]
     site: StreamingSite
-    body: IBodyProducer
+    body: RequestBody | NoBody
+    is_counted = True
     _log = Logger()
 
-    def __init__(self, channel: StreamingChannel, head: Head, body: IBodyProducer) -> None:
+    def __init__(self, channel: StreamingChannel, head: Head, body: RequestBody | NoBody) -> None:
         # Not Twisted's own __init__: it builds a dozen things that are seldom asked for.
         self.channel = channel
         self.site = channel.site
@@ -70,6 +74,9 @@ class Request(server.Request):
         self._head = b""  # composed, not sent
         self._declared: int | None = None
         self._is_bodiless = False
+        self._series = series = self.site.traffic.of(head.method)
+        self._began = self.site.clock.seconds()
+        series.in_flight += 1
 
     clientproto = b"HTTP/1.1"
 
@@ -142,6 +149,7 @@ class Request(server.Request):
     def connectionLost(self, reason: Failure) -> None:
         """The client is gone: tell whoever asked to be told."""
         self._disconnected = True
+        self._count(self.code if self.startedWriting else LEFT)
         self.producer = None
         notified, self.notifications = self.notifications, []
         for waiting in notified:
@@ -205,6 +213,7 @@ class Request(server.Request):
             self.channel.transport.write(ending)
         self._head = b""
         self.finished = 1
+        self._count(self.code)
         if self.producer is not None:
             self.unregisterProducer()
         self.channel.request_done()
@@ -257,6 +266,12 @@ class Request(server.Request):
         if not self.channel.outlives_response():
             fields += b"Connection: close\r\n"
         self._head = self.site.status_line(status) + fields + b"\r\n"
+
+    def _count(self, status: int) -> None:
+        self._series.in_flight -= 1
+        if self.is_counted:
+            seconds = self.site.clock.seconds() - self._began
+            self._series.answered(status, seconds, self.body.arrived, self.sentLength)
 
     def _compose_as_told(self) -> None:
         """Begin a response that was described Twisted's way: `setResponseCode`, `setHeader`."""

@@ -170,6 +170,7 @@ class NoBody:
 
     length = 0
     arrived = 0
+    started = False
 
     def startProducing(self, consumer: IConsumer) -> Deferred[None]:
         """Be done."""

@@ -35,6 +35,8 @@ class Root(Resource):
     Nothing is normalised on the way: `//` and `..` belong to keys. In a virtual-hosted
     request `/health`, `/admin/api/` and the path of the metrics are keys like any other. In others they
     are nobody's: no bucket may have these names.
+
+    What balancers and Prometheus ask again and again is not counted among what clients ask.
     """
 
     isLeaf = True
@@ -57,7 +59,9 @@ class Root(Resource):
     def render(self, request: TwistedRequest) -> int | bytes:
         """Let the one who is meant answer."""
         assert isinstance(request, Request)
-        answer: int | bytes = self._whom(request).render(request)
+        whom = self._whom(request)
+        request.is_counted = whom is self._s3 or whom is self._admin
+        answer: int | bytes = whom.render(request)
         return answer
 
     def _whom(self, request: Request) -> Resource:

@@ -6,6 +6,7 @@ from heapq import nsmallest
 from typing import Any
 from urllib.parse import unquote_to_bytes
 
+from prometheus_client import Counter, Gauge
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IAddress
 from twisted.protocols.tls import TLSMemoryBIOFactory
@@ -13,12 +14,21 @@ from twisted.web import http, server
 from twisted.web.resource import IResource, Resource
 
 from s3orchestrator.bodies.sockets import Port, listen_tcp
+from s3orchestrator.telemetry.http import Traffic
 from s3orchestrator.telemetry.logging import make_logger
 from s3orchestrator.web.channel import StreamingChannel
 from s3orchestrator.web.limits import Limits
 from s3orchestrator.web.request import Request
 
 _log = make_logger()
+
+CONNECTIONS = Gauge("s3o_connections", "Connections of clients that are open.")
+EVICTED = Counter(
+    "s3o_connections_evicted_total", "Idle connections that were closed to make room for others."
+)
+REFUSED = Counter(
+    "s3o_connections_refused_total", "Connections closed at once: there were too many, none idle."
+)
 
 TELL_EVERY = 60.0  # seconds between warnings of the same state
 
@@ -27,17 +37,24 @@ class StreamingSite(server.Site):
     """
     Serves a resource through `StreamingChannel`.
 
-    There is no access log here: whoever answers audits, and knows more.
+    There is no access log here: whoever answers audits, and knows more. Requests are counted in
+    `traffic`; in one of its own unless it is given one.
     """
 
     resource: Resource
     noisy = False  # or Twisted logs that a factory starts and stops
 
     def __init__(
-        self, resource: IResource, limits: Limits, reactor: Any, max_connections: int | None = None
+        self,
+        resource: IResource,
+        limits: Limits,
+        reactor: Any,
+        max_connections: int | None = None,
+        traffic: Traffic | None = None,
     ) -> None:
         super().__init__(resource, reactor=reactor)  # type: ignore[no-untyped-call]
         self.limits = limits
+        self.traffic = traffic or Traffic()
         self.clock = reactor
         self.connections: set[StreamingChannel] = set()
         self.is_retiring = False
@@ -109,8 +126,10 @@ class StreamingSite(server.Site):
             spare = self._make_room(most)
             self._tell(most)
             if not spare:
+                REFUSED.inc()
                 return False
         self.connections.add(channel)
+        CONNECTIONS.inc()
         return True
 
     def _make_room(self, most: int) -> int:
@@ -123,6 +142,7 @@ class StreamingSite(server.Site):
         leaving = nsmallest(max(1, most // 64), spare)
         for _, _, channel in leaving:
             self._leaving.add(channel)
+            EVICTED.inc()
             channel.make_room()
         return len(leaving)
 
@@ -134,7 +154,9 @@ class StreamingSite(server.Site):
 
     def forget(self, channel: StreamingChannel) -> None:
         """A connection is lost; for the connection."""
-        self.connections.discard(channel)
+        if channel in self.connections:  # one that was refused never was
+            self.connections.remove(channel)
+            CONNECTIONS.dec()
         self._leaving.discard(channel)
         if self._drained is not None and not self.connections:
             drained, self._drained = self._drained, None

@@ -7,11 +7,11 @@ from attrs import define
 from s3orchestrator.protocol.call import Call
 from s3orchestrator.protocol.operations import Operation
 from s3orchestrator.telemetry.audit import audit
+from s3orchestrator.telemetry.http import LEFT
 from s3orchestrator.web.admission import Pool
 from s3orchestrator.web.request import Request
 from s3orchestrator.web.s3.access import Identity
 
-LEFT = 499  # nginx's word for it: the client left before there was an answer
 _MOST_OF_A_PATH = 4096  # a key may have 1024 bytes, of which each may take three
 
 
