@@ -14,11 +14,14 @@ from s3orchestrator.app.monitoring import Monitoring
 from s3orchestrator.app.process import most_connections
 from s3orchestrator.bodies.sockets import Port
 from s3orchestrator.concurrency import start
+from s3orchestrator.config.features import RateLimitConfig
+from s3orchestrator.config.live import Live
 from s3orchestrator.config.sections import Config
 from s3orchestrator.telemetry.http import TRAFFIC
 from s3orchestrator.web.admission import Admission, Pool
 from s3orchestrator.web.health import Health
 from s3orchestrator.web.limits import Limits
+from s3orchestrator.web.rate_limit import RateLimit
 from s3orchestrator.web.root import Elsewhere, Root
 from s3orchestrator.web.s3.access import AccessControl, Credentials
 from s3orchestrator.web.s3.dispatch import dispatch_table
@@ -64,12 +67,17 @@ class Doors:
             server.domains,
             self._administration.resource(),
             self._monitoring.beside_buckets(),
+            self._rate_limit_settings,
         )
         self._site = StreamingSite(root, limits, self._core.reactor, most_connections(), TRAFFIC)
 
     @property
     def _config(self) -> Config:
         return self._core.config
+
+    @property
+    def _rate_limit_settings(self) -> Live[RateLimitConfig]:
+        return Live.fixed(self._config).part(lambda config: config.rate_limit)
 
     @property
     def endpoint(self) -> str:
@@ -124,7 +132,13 @@ class Doors:
             ),
         )
         return S3Resource(
-            dispatch, access, self._admission(), server.domains, core.reactor, Patience(core.reactor)
+            dispatch,
+            access,
+            RateLimit(self._rate_limit_settings, core.reactor),
+            self._admission(),
+            server.domains,
+            core.reactor,
+            Patience(core.reactor),
         )
 
     def _admission(self) -> Admission:

@@ -77,6 +77,15 @@ def _metrics(config: Config, problems: Problems) -> None:
         )
 
 
+def _trusted_proxies(config: Config, problems: Problems) -> None:
+    for index, proxy in enumerate(config.rate_limit.trusted_proxies):
+        if not isinstance(proxy, str) and proxy.prefixlen == 0:
+            problems.warn(
+                f"rate_limit.trusted_proxies[{index}]",
+                "believes everybody: whoever connects may send any address for its own",
+            )
+
+
 def _tracing(config: Config, problems: Problems) -> None:
     tracing = config.telemetry.tracing
     if tracing.enabled and not tracing.endpoint:
@@ -168,6 +177,7 @@ RULES: tuple[Callable[[Config, Problems], None], ...] = (
     _lifecycle,
     _cache,
     _metrics,
+    _trusted_proxies,
     _tracing,
     _encryption,
     _dashboard,

@@ -14,7 +14,7 @@ from attrs import frozen
 from s3orchestrator.config.scalars import (
     AddressText,
     Duration,
-    Network,
+    Proxy,
     Secret,
     Size,
     Url,
@@ -202,13 +202,12 @@ class IntegrityConfig:
 
 @frozen(kw_only=True)
 class RateLimitConfig:
-    """How many requests one address may send."""
+    """How many requests one address may send; all of an IPv6 /64 are one."""
 
     enabled: bool = setting(
         False,
         reloadable=True,
-        built=NotBuilt("rate limiting"),
-        doc="Answer ``429 SlowDown`` to the ones above.",
+        doc="Answer ``429 SlowDown`` to the ones above, except below ``/health`` and ``/admin/api``.",
     )
     requests_per_sec: float = setting(
         100.0, check=more_than(0), reloadable=True, doc="Requests each address may send, per second."
@@ -221,11 +220,15 @@ class RateLimitConfig:
         doc="Time between forgetting quiet addresses.",
     )
     cleanup_max_age: Duration = setting(
-        parse_duration("5m"), reloadable=True, zero_is_default=True, doc="How long an address is remembered."
-    )
-    trusted_proxies: tuple[Network, ...] = several(
+        parse_duration("5m"),
         reloadable=True,
-        doc="Networks whose ``X-Forwarded-For`` is believed. Checked even while the limit is off.",
+        zero_is_default=True,
+        doc="How long a quiet address is remembered.",
+    )
+    trusted_proxies: tuple[Proxy, ...] = several(
+        reloadable=True,
+        doc="Networks whose ``X-Forwarded-For`` is believed, also while the limit is off; ``unix`` for who "
+        "connects through a Unix socket.",
     )
 
 

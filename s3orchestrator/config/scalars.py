@@ -292,6 +292,14 @@ def parse_network(text: str) -> IPv4Network | IPv6Network:
         raise ScalarError("is not a network: write it as 10.0.0.0/8 or fd00::/8") from None
 
 
+UNIX = "unix"
+
+
+def parse_proxy(text: str) -> IPv4Network | IPv6Network | str:
+    """A network as in `parse_network`, or the word `unix`: whoever connects through a Unix socket."""
+    return UNIX if text == UNIX else parse_network(text)
+
+
 _LABEL = re.compile(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?")
 
 
@@ -354,4 +362,4 @@ Size = Annotated[int, Scalar("size", parse_size, format_size)]
 AddressText = Annotated[str, Scalar("host:port", _address_text)]
 Url = Annotated[str, Scalar("URL", parse_url)]
 Domain = Annotated[str, Scalar("domain name", parse_domain)]
-Network = Annotated[IPv4Network | IPv6Network, Scalar("network", parse_network)]
+Proxy = Annotated[IPv4Network | IPv6Network | str, Scalar("network, or ``unix``", parse_proxy)]

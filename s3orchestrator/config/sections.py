@@ -91,7 +91,7 @@ class ServerConfig:
         1000,
         check=at_least(1),
         zero_is_default=True,
-        doc="Requests served at a time, background work included, unless reads and writes are limited apart.",
+        doc="Requests served at a time, unless reads and writes are limited apart.",
     )
     max_concurrent_reads: int = setting(
         0,

@@ -7,9 +7,10 @@ Pure: time is an argument, in seconds on any clock that does not go back.
 from __future__ import annotations
 
 from collections import OrderedDict
-from ipaddress import IPv6Address, ip_address, ip_network
 
 from attrs import define, field
+
+from s3orchestrator.domain.origins import origin
 
 ALLOWED = 5
 LOCKED_FOR = 300.0
@@ -30,8 +31,7 @@ class Throttle:
     Locks an address out for `locked_for` seconds after `allowed` failures without a success.
 
     A failure is forgotten as long after the last one. Of more than `most` addresses, those that have
-    been quiet longest are forgotten first. Of IPv6 a client has a network, not an address, so all of
-    a /64 are one.
+    been quiet longest are forgotten first. All addresses of one `origin` are one.
     """
 
     allowed: int = ALLOWED
@@ -41,43 +41,31 @@ class Throttle:
 
     def locked(self, address: str, now: float) -> float:
         """Return for how many more seconds nothing is heard from `address`, 0 if it may speak."""
-        record = self._current(_origin(address), now)
+        record = self._current(origin(address), now)
         if record is None or record.failures < self.allowed:
             return 0.0
         return record.last + self.locked_for - now
 
     def failed(self, address: str, now: float) -> None:
         """Count a wrong guess."""
-        origin = _origin(address)
-        record = self._current(origin, now) or _Record(0, now)
-        self._records[origin] = _Record(record.failures + 1, now)
-        self._records.move_to_end(origin)
+        client = origin(address)
+        record = self._current(client, now) or _Record(0, now)
+        self._records[client] = _Record(record.failures + 1, now)
+        self._records.move_to_end(client)
         while len(self._records) > self.most:
             self._records.popitem(last=False)
 
     def succeeded(self, address: str) -> None:
         """Forget what was wrong before."""
-        self._records.pop(_origin(address), None)
+        self._records.pop(origin(address), None)
 
     def __len__(self) -> int:
         """How many addresses are remembered."""
         return len(self._records)
 
-    def _current(self, origin: str, now: float) -> _Record | None:
-        record = self._records.get(origin)
+    def _current(self, client: str, now: float) -> _Record | None:
+        record = self._records.get(client)
         if record is not None and now - record.last >= self.locked_for:
-            del self._records[origin]
+            del self._records[client]
             return None
         return record
-
-
-def _origin(address: str) -> str:
-    try:
-        parsed = ip_address(address.partition("%")[0])
-    except ValueError:  # a Unix socket has none
-        return address
-    if not isinstance(parsed, IPv6Address):
-        return address
-    if parsed.ipv4_mapped is not None:
-        return str(parsed.ipv4_mapped)
-    return str(ip_network((parsed, 64), strict=False))

@@ -28,6 +28,7 @@ from s3orchestrator.protocol.errors import S3Error
 from s3orchestrator.protocol.http1 import find_head, parse_head
 from s3orchestrator.protocol.transfer import ChunkedDecoder, LengthDecoder, MalformedChunks
 from s3orchestrator.telemetry.http import OTHER
+from s3orchestrator.web.client_address import peer_address
 from s3orchestrator.web.limits import LINGER, Patience, Watch
 from s3orchestrator.web.request import Request
 from s3orchestrator.web.request_body import DISCARD_LIMIT, NO_BODY, READ_AHEAD, RequestBody
@@ -88,7 +89,7 @@ class StreamingChannel(Protocol):
             self._socket.read_size = SMALL_READ
             self._socket.setTcpNoDelay(True)
         self._is_secure = ISSLTransport(self.transport, None) is not None
-        self.client_address = getattr(self.transport.getPeer(), "host", "")
+        self.client_address = peer_address(getattr(self.transport.getPeer(), "host", ""))
         self.transport.registerProducer(self, True)
         self._since = self._clock.seconds()
         if not self.site.admit(self):

@@ -6,8 +6,11 @@ from twisted.web.resource import Resource
 from twisted.web.server import NOT_DONE_YET
 from twisted.web.server import Request as TwistedRequest
 
+from s3orchestrator.config.features import RateLimitConfig
+from s3orchestrator.config.live import Live
 from s3orchestrator.protocol.addressing import bucket_of_host
 from s3orchestrator.web.admin.routing import BASE
+from s3orchestrator.web.client_address import HEADER, client_address
 from s3orchestrator.web.request import Request
 
 HEALTH_PATHS = frozenset({b"/health", b"/health/", b"/health/ready"})
@@ -36,7 +39,8 @@ class Root(Resource):
     request `/health`, `/admin/api/` and the path of the metrics are keys like any other. In others they
     are nobody's: no bucket may have these names.
 
-    What balancers and Prometheus ask again and again is not counted among what clients ask.
+    What balancers and Prometheus ask again and again is not counted among what clients ask. `settings`
+    name the proxies that are believed when they say for whom they ask.
     """
 
     isLeaf = True
@@ -48,6 +52,7 @@ class Root(Resource):
         domains: tuple[str, ...],
         admin: Resource | None = None,
         metrics: tuple[bytes, Resource] | None = None,
+        settings: Live[RateLimitConfig] | None = None,
     ) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
         self._health = health
@@ -55,12 +60,17 @@ class Root(Resource):
         self._domains = domains
         self._admin = admin
         self._metrics_path, self._metrics = metrics or (b"", s3)
+        self._settings = settings
 
     def render(self, request: TwistedRequest) -> int | bytes:
         """Let the one who is meant answer."""
         assert isinstance(request, Request)
         whom = self._whom(request)
         request.is_counted = whom is self._s3 or whom is self._admin
+        forwarded = request.header_map.get(HEADER)
+        if forwarded is not None and self._settings is not None:
+            trusted = self._settings.now.trusted_proxies
+            request.client_address = client_address(request.client_address, forwarded, trusted)
         answer: int | bytes = whom.render(request)
         return answer
 

@@ -29,6 +29,7 @@ from s3orchestrator.protocol.refusing import refuse_unsupported
 from s3orchestrator.telemetry.logging import REQUEST_ID, make_logger
 from s3orchestrator.telemetry.storage import CLIENT_LEFT
 from s3orchestrator.web.admission import Admission
+from s3orchestrator.web.rate_limit import RateLimit
 from s3orchestrator.web.request import Request
 from s3orchestrator.web.request_ids import request_id
 from s3orchestrator.web.s3.access import AccessControl
@@ -58,6 +59,7 @@ class S3Resource(Resource):
         self,
         dispatch: Mapping[Operation, Operate],
         access: AccessControl,
+        rate_limit: RateLimit,
         admission: Admission,
         domains: tuple[str, ...],
         clock: IReactorTime,
@@ -66,6 +68,7 @@ class S3Resource(Resource):
         super().__init__()  # type: ignore[no-untyped-call]
         self._dispatch = dispatch
         self._access = access
+        self._rate_limit = rate_limit
         self._admission = admission
         self._domains = domains
         self._clock = clock
@@ -110,7 +113,9 @@ class S3Resource(Resource):
             visit.record(self._clock.seconds())
 
     async def _let_in(self, visit: Visit) -> Task:
+        """Refuse as cheaply as can be: whoever asks too much is not even told what is wrong with it."""
         call = visit.call
+        self._rate_limit.check(call.client)
         host = call.header(b"host") or ""
         call.bucket, call.key = resolve(host, call.path, self._domains)
         visit.operation = operation = identify(call)

@@ -148,7 +148,7 @@ rebalance: {enabled: false, strategy: "spread", interval: "1h", batch_size: 10, 
 replication: {factor: 1, worker_interval: "1m", batch_size: 5, concurrency: 2, unhealthy_threshold: "1m"}
 cleanup_queue: {concurrency: 10, claim_grace_period: "5m"}
 write_path: {pending_pattern: {enabled: true}}
-rate_limit: {enabled: false, requests_per_sec: 10, burst: 20, trusted_proxies: ["10.0.0.0/8"]}
+rate_limit: {enabled: true, requests_per_sec: 10, burst: 20, trusted_proxies: ["10.0.0.0/8"]}
 encryption: {enabled: false, chunk_size: 65536, vault: ~, previous_keys: []}
 integrity: {enabled: false, verify_on_read: true, scrubber_interval: "6h"}
 ui: {enabled: false, path: "/ui", admin_secret: "$2a$10$abcdefghijklmnopqrstuv", session_secret: x}
@@ -181,7 +181,6 @@ notifications: {endpoints: []}
             "reconcile.enabled": "reconcile: {enabled: true}",
             "lifecycle.rules": "lifecycle: {rules: [{prefix: tmp/, expiration_days: 7}]}",
             "integrity.enabled": "integrity: {enabled: true}",
-            "rate_limit.enabled": "rate_limit: {enabled: true}",
             "ui.enabled": "ui: {enabled: true, admin_key: h, admin_secret: hunter2, session_secret: h}",
         }
         text = SERVER + BUCKETS + two_backends("0", "0") + "\n".join(wanted.values())

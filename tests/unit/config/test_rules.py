@@ -186,6 +186,16 @@ class BackendTests(SynchronousTestCase):
         self.assertEqual([*warnings(load(plain, {}))], ["backends[0].ca_file"])
 
 
+class ProxyTests(SynchronousTestCase):
+    """Who is believed to speak for others."""
+
+    def test_everybody(self) -> None:
+        """Whoever believes everybody hears what that means."""
+        text = MINIMAL + "rate_limit: {trusted_proxies: [10.0.0.0/8, unix, 0.0.0.0/0, '::/0']}\n"
+        paths = [f"rate_limit.trusted_proxies[{index}]" for index in (2, 3)]
+        self.assertEqual([*warnings(load(text, {}))], paths)
+
+
 class ServerTests(SynchronousTestCase):
     """The endpoint."""
 

@@ -24,6 +24,7 @@ from s3orchestrator.config.scalars import (
     parse_integer,
     parse_network,
     parse_number,
+    parse_proxy,
     parse_secret,
     parse_size,
     parse_text,
@@ -241,6 +242,12 @@ class TextTests(SynchronousTestCase):
         self.assertEqual(str(parse_network("10.1.2.3/8")), "10.0.0.0/8")
         self.assertEqual(str(parse_network("::1")), "::1/128")
         self.assertRaises(ScalarError, parse_network, "10.0.0.0/33")
+
+    def test_proxy(self) -> None:
+        """Proxies may also be who comes through a Unix socket, where there are no networks."""
+        self.assertEqual(str(parse_proxy("10.1.2.3/8")), "10.0.0.0/8")
+        self.assertEqual(parse_proxy("unix"), "unix")
+        self.assertRaises(ScalarError, parse_proxy, "Unix")
 
     def test_urls(self) -> None:
         """An endpoint may have a path; a trailing slash goes."""
