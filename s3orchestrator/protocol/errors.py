@@ -222,11 +222,12 @@ class RateLimited(S3Error):
         return 429
 
 
-def slow_down(message: str | None = None, *, retry_after: int = 1) -> S3Error:
-    """Return the 503 of a server that has no slot left; every SDK backs off on it."""
-    error = S3Error("SlowDown", message)
-    error.headers["Retry-After"] = str(retry_after)
-    return error
+class SlowDown(S3Error):
+    """The 503 of a server that has no slot left; every SDK backs off on it."""
+
+    def __init__(self, message: str | None = None, *, retry_after: int = 1) -> None:
+        super().__init__("SlowDown", message)
+        self.headers["Retry-After"] = str(retry_after)
 
 
 def invalid_argument(name: str, value: str, message: str | None = None) -> S3Error:
@@ -326,7 +327,7 @@ def _insufficient_storage(_: errors.InsufficientStorage, _subject: Subject) -> S
 
 
 def _too_many_uploads(_: errors.TooManyUploads, _subject: Subject) -> S3Error:
-    return slow_down("The bucket has as many multipart uploads open as it may have.")
+    return SlowDown("The bucket has as many multipart uploads open as it may have.")
 
 
 def _unavailable(_: Exception, _subject: Subject) -> S3Error:

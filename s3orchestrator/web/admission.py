@@ -3,7 +3,7 @@ How many requests are served at a time, and what happens to the others.
 
 A request beyond the limit waits at most `admission_wait` for a slot, then hears 503
 SlowDown. Above the load-shed threshold requests are refused at random, the more the fuller
-it is, so that clients back off before everything waits.
+it is, so that clients back off before everything waits; a full pool is a matter of waiting.
 """
 
 from __future__ import annotations
@@ -12,10 +12,27 @@ from collections import deque
 from collections.abc import Callable
 
 from attrs import define, field
-from twisted.internet.defer import Deferred
+from prometheus_client import Counter
+from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.interfaces import IReactorTime
 
-from s3orchestrator.protocol.errors import slow_down
+from s3orchestrator.protocol.errors import SlowDown
+
+REJECTIONS = Counter("s3o_admission_rejections_total", "Requests refused because no slot came free in time.")
+SHED = Counter("s3o_load_shed_total", "Requests refused at random while slots were becoming scarce.")
+LEFT = Counter("s3o_admission_client_canceled_total", "Clients that left while they waited for a slot.")
+
+# Each may hold a head and 64 KiB of body that nobody has asked for: about 80 MB, and longer queues only let
+# everybody wait in vain.
+MOST_WAITING = 1000
+
+
+class LoadShed(SlowDown):
+    """Refused by chance, before all slots were taken."""
+
+
+class AdmissionRejected(SlowDown):
+    """Refused because all slots were taken."""
 
 
 @define(eq=False)
@@ -35,14 +52,16 @@ class Pool:
     _waiting: deque[Deferred[None]] = field(factory=deque, init=False)
 
     async def take(self) -> None:
-        """:raises S3Error: `SlowDown`."""
+        """:raises SlowDown: `LoadShed` or `AdmissionRejected`."""
         if self._sheds():
-            raise slow_down()
+            SHED.inc()
+            raise LoadShed
         if self.taken < self.capacity:
             self.taken += 1
             return
-        if not self._wait:
-            raise slow_down()
+        if not self._wait or len(self._waiting) >= MOST_WAITING:
+            REJECTIONS.inc()
+            raise AdmissionRejected
         await self._queue()
 
     def give_back(self) -> None:
@@ -67,6 +86,9 @@ class Pool:
         expiry = self._clock.callLater(self._wait, self._expire, waiting)
         try:
             await waiting
+        except CancelledError:
+            LEFT.inc()
+            raise
         finally:
             if expiry.active():
                 expiry.cancel()
@@ -78,7 +100,8 @@ class Pool:
     def _expire(self, waiting: Deferred[None]) -> None:
         if not waiting.called:
             self._leave(waiting)
-            waiting.errback(slow_down())
+            REJECTIONS.inc()
+            waiting.errback(AdmissionRejected())
 
 
 @define(eq=False)
@@ -92,7 +115,7 @@ class Admission:
         """
         Take a slot; the caller gives it back to the pool that is returned.
 
-        :raises S3Error: `SlowDown`.
+        :raises SlowDown: `LoadShed` or `AdmissionRejected`.
         """
         pool = self._writes if is_write else self._reads
         await pool.take()

@@ -84,14 +84,15 @@ class Server:
     """
     A serving orchestrator. `failures` are the log's tracebacks and errors.
 
-    `settings` are more of the section `server`. `memory_class` makes memory backends. `wrapping`
-    is put around what it is built of.
+    `settings` are more of the section `server`, `sections` more of the file. `memory_class` makes
+    memory backends. `wrapping` is put around what it is built of.
     """
 
     backends: str = MEMORY
     settings: dict[str, Any] = field(factory=dict)
     memory_class: type[MemoryBackend] = MemoryBackend
     wrapping: Wrapping | None = None
+    sections: str = ""
     folder: Path = field(init=False)
     failures: list[str] = field(init=False, factory=list)
     orchestrator: Orchestrator = field(init=False)
@@ -105,7 +106,7 @@ class Server:
         for name in ("a", "b"):
             (self.folder / name).mkdir()
         backends = self.backends % {"folder": self.folder}
-        text = CONFIGURATION % {
+        text = self.sections + CONFIGURATION % {
             "folder": self.folder,
             "backends": backends,
             "settings": json.dumps(SETTINGS | self.settings),
@@ -233,12 +234,13 @@ class ServerCase(SynchronousTestCase):
     settings: ClassVar[dict[str, Any]] = {}
     memory_class: ClassVar[type[MemoryBackend]] = MemoryBackend
     wrapping: ClassVar[Wrapping | None] = None
+    sections: ClassVar[str] = ""
     server: ClassVar[Server]
 
     @classmethod
     def setUpClass(cls) -> None:
         super().setUpClass()
-        cls.server = Server(cls.backends, cls.settings, cls.memory_class, cls.wrapping)
+        cls.server = Server(cls.backends, cls.settings, cls.memory_class, cls.wrapping, cls.sections)
         cls.server.start()
 
     @classmethod

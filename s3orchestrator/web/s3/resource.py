@@ -33,7 +33,9 @@ from s3orchestrator.web.rate_limit import RateLimit
 from s3orchestrator.web.request import Request
 from s3orchestrator.web.request_ids import request_id
 from s3orchestrator.web.s3.access import AccessControl
+from s3orchestrator.web.s3.chunks import note_chunks, note_refused_chunks
 from s3orchestrator.web.s3.patience import PATIENT, Patience
+from s3orchestrator.web.s3.rejections import ADDRESSING, AUTHENTICATING, note_early, rejection
 from s3orchestrator.web.s3.response import Response
 from s3orchestrator.web.s3.task import Operate, Task
 from s3orchestrator.web.s3.visit import Visit
@@ -116,11 +118,16 @@ class S3Resource(Resource):
         """Refuse as cheaply as can be: whoever asks too much is not even told what is wrong with it."""
         call = visit.call
         self._rate_limit.check(call.client)
+        visit.stage = ADDRESSING
         host = call.header(b"host") or ""
         call.bucket, call.key = resolve(host, call.path, self._domains)
+        visit.stage = ""
         visit.operation = operation = identify(call)
         visit.pool = await self._admission.enter(is_write=operation.is_write)
+        visit.stage = AUTHENTICATING
         authenticated = self._access.authenticate(call)
+        visit.stage = ""
+        note_chunks(authenticated.verified)
         visit.identity = authenticated.identity
         if authenticated.verified is not None:
             visit.access_key_id = authenticated.verified.access_key_id
@@ -152,6 +159,9 @@ class S3Resource(Resource):
         if isinstance(error, StoreUnavailable) and visit.operation and visit.operation not in DEGRADED_READS:
             REJECTIONS.labels(visit.operation.label).inc()
         visit.error = refusal.code
+        visit.rejection = rejection(refusal, visit.stage)
+        note_early(call, refusal)
+        note_refused_chunks(call, refusal)
         document = error_document(
             refusal,
             resource=call.path.decode("latin-1"),

@@ -20,7 +20,8 @@ class Visit:
     """
     One request. `error` is the code the client was told, or what cut the answer short.
 
-    `rejection` names the event of a request that was turned away before anybody looked at what it wants.
+    `rejection` names the event of a request that was turned away before anybody looked at what it wants;
+    until then, `stage` is what it would be.
     """
 
     call: Call
@@ -31,6 +32,7 @@ class Visit:
     pool: Pool | None = None
     status: int = 0
     error: str = ""
+    stage: str = ""
     rejection: str = ""
 
     def record(self, now: float) -> None:

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
 from s3orchestrator import errors
-from s3orchestrator.protocol.errors import ERRORS, RateLimited, S3Error, as_s3_error, slow_down
+from s3orchestrator.protocol.errors import ERRORS, RateLimited, S3Error, SlowDown, as_s3_error
 
 # Failure inside -> code, status, details.
 TRANSLATIONS: list[tuple[Exception, str, int, dict[str, Any]]] = [
@@ -100,7 +100,7 @@ class AsS3ErrorTests(SynchronousTestCase):
         """
         for failure in (errors.BackendUnavailable("x"), errors.StoreUnavailable("x")):
             self.assertEqual(as_s3_error(failure).headers["Retry-After"], "1")
-        self.assertEqual(slow_down(retry_after=5).headers["Retry-After"], "5")
+        self.assertEqual(SlowDown(retry_after=5).headers["Retry-After"], "5")
 
 
 class TableTests(SynchronousTestCase):
@@ -125,7 +125,7 @@ class TableTests(SynchronousTestCase):
         """
         `SlowDown` is 503 from a full server and 429 to a client that asks too often.
         """
-        self.assertEqual((slow_down().code, slow_down().status), ("SlowDown", 503))
+        self.assertEqual((SlowDown().code, SlowDown().status), ("SlowDown", 503))
         self.assertEqual((RateLimited().code, RateLimited().status), ("SlowDown", 429))
 
     def test_own_words_win(self) -> None:
