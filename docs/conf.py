@@ -1,4 +1,4 @@
-"""Sphinx configuration. The page of settings is written from the program each time."""
+"""Sphinx configuration. The pages of settings and metrics are written from the program each time."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from pathlib import Path
 from sphinx.application import Sphinx
 
 import s3orchestrator
+from s3orchestrator.app.metrics_reference import metrics_page
 from s3orchestrator.config.reference import reference_page
 
 HERE = Path(__file__).parent
@@ -23,13 +24,13 @@ default_role = "literal"
 highlight_language = "none"
 
 
-def write_configuration(app: Sphinx) -> None:
-    page = HERE / "reference" / "configuration.rst"
-    text = reference_page()
-    # Sphinx reads a page again when its file is newer.
-    if not page.exists() or page.read_text(encoding="utf-8") != text:
-        page.write_text(text, encoding="utf-8")
+def write_reference(app: Sphinx) -> None:
+    for name, text in (("configuration", reference_page()), ("metrics", metrics_page())):
+        page = HERE / "reference" / f"{name}.rst"
+        # Sphinx reads a page again when its file is newer.
+        if not page.exists() or page.read_text(encoding="utf-8") != text:
+            page.write_text(text, encoding="utf-8")
 
 
 def setup(app: Sphinx) -> None:
-    app.connect("builder-inited", write_configuration)
+    app.connect("builder-inited", write_reference)

@@ -34,7 +34,7 @@ _duration = cache(DURATION.labels)
 
 
 def ended(operation: str, backend: str, seconds: float, error: BaseException | None) -> None:
-    """Count an operation; `backend` is who was asked last, empty where the ledger was enough."""
+    """Count an operation; `backend` is who was asked last, empty where nobody was, or nobody had it."""
     _requests(operation, backend, status_of(error)).inc()
     _duration(operation, backend).observe(seconds)
 

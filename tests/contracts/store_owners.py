@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from attrs import define, evolve, field
+from prometheus_client import REGISTRY
 from twisted.internet.task import Clock
 from zope.interface.verify import verifyObject
 
@@ -21,6 +22,11 @@ from tests.contracts.store_races import outcomes
 LEASE = 300.0
 LAPSED = LEASE + 30  # how long after its last sign of life an instance is gone for the others
 OLD = 0  # any age will do
+
+
+def _recovered(backend: str) -> float:
+    name = "s3o_cleanup_queue_stale_claims_recovered_total"
+    return REGISTRY.get_sample_value(name, {"backend": backend}) or 0.0
 
 
 @define(eq=False)
@@ -345,7 +351,9 @@ class TakingOverContract(InstancesCase):
         """
         blobs = [await self.doomed(self.one, f"{number}", avoid_plain=True) for number in range(3)]
         await self.lapse(self.two)
+        recovered = _recovered("a")
         taken = await self.two.kit.blobs.claim_doomed(10)
+        self.assertEqual(_recovered("a") - recovered, 3)
         self.assertEqual({blob.id for blob in taken}, {blob.id for blob in blobs})
         self.assertTrue(all(blob.unclear for blob in taken))  # its deletes may still arrive
         self.assertEqual(await self.two.kit.blobs.claim_doomed(10), [])

@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+import subprocess
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 import boto3
 from attrs import define, field, frozen
 from botocore.config import Config
+from botocore.exceptions import ClientError
 from prometheus_client.parser import text_string_to_metric_families
 
 from tests.ledgers import ledger
-from tests.running import Answer, Daemon, LedgerRows, fetch
+from tests.running import PATIENCE, Answer, Daemon, LedgerRows, fetch
 from tests.servers import free_port
 
 BUCKET = "photos"
@@ -49,21 +51,25 @@ class Scraped:
         families = text_string_to_metric_families(self.text)
         return [(one.name, one.labels, one.value) for family in families for one in family.samples]
 
-    def get(self, name: str, **labels: str) -> float | None:
+    def get(self, name: str, /, **labels: str) -> float | None:
         """The value of one series, None if it is not there."""
         found = [value for known, has, value in self.samples if known == name and has == labels]
         assert len(found) <= 1, f"{name} is there several times"
         return found[0] if found else None
 
-    def total(self, name: str, **labels: str) -> float:
+    def total(self, name: str, /, **labels: str) -> float:
         """The sum over all series of that name that have these labels."""
         return sum(
             value for known, has, value in self.samples if known == name and labels.items() <= has.items()
         )
 
     def all(self, name: str) -> dict[tuple[str, ...], float]:
-        """Every series of that name, by the values of its labels."""
-        return {tuple(has.values()): value for known, has, value in self.samples if known == name}
+        """Every series of that name, by the values of its labels in the order of their names."""
+        return {
+            tuple(has[label] for label in sorted(has)): value
+            for known, has, value in self.samples
+            if known == name
+        }
 
 
 @define(eq=False)
@@ -127,3 +133,47 @@ def scrapees(
         page = f"http://127.0.0.1:{other if own_listener else port}{path}"
         found.append(Scrapee(daemon, page, chosen.rows))
     return found
+
+
+def traffic(scrapee: Scrapee) -> None:
+    """Do what clients do: write, read, list, copy, delete, upload in parts; ask for what cannot be had."""
+    client = scrapee.client()
+    for key in ("one", "two", "lost"):
+        client.put_object(Bucket=BUCKET, Key=key, Body=key.encode() * 1000)
+    client.put_object(Bucket=BUCKET, Key="one", Body=b"again" * 1000)
+    client.get_object(Bucket=BUCKET, Key="one")["Body"].read()
+    client.head_object(Bucket=BUCKET, Key="one")
+    client.copy_object(Bucket=BUCKET, Key="copy", CopySource={"Bucket": BUCKET, "Key": "one"})
+    client.list_objects_v2(Bucket=BUCKET)
+    client.delete_object(Bucket=BUCKET, Key="two")
+    client.create_multipart_upload(Bucket=BUCKET, Key="parts")
+    refused(lambda: client.get_object(Bucket=BUCKET, Key="nothing"), 404)
+    # Somebody has been at the disk: the object is there for the ledger, and cannot be read.
+    for path in scrapee.daemon.log.parent.glob("*/photos/lost*"):
+        path.unlink()
+    refused(lambda: client.get_object(Bucket=BUCKET, Key="lost"), 503)
+
+
+def refused(ask: Callable[[], object], status: int) -> None:
+    """The request is answered with that status."""
+    try:
+        ask()
+    except ClientError as error:
+        assert error.response["ResponseMetadata"]["HTTPStatusCode"] == status, error
+    else:
+        raise AssertionError("it succeeded")
+
+
+def promtool(
+    *arguments: str, given: str = "", directory: Path | None = None
+) -> subprocess.CompletedProcess[str]:
+    """Run Prometheus' own tool."""
+    return subprocess.run(
+        ["promtool", *arguments],
+        input=given,
+        cwd=directory,
+        capture_output=True,
+        text=True,
+        timeout=4 * PATIENCE,
+        check=False,
+    )
