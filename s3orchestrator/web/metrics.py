@@ -18,13 +18,18 @@ from twisted.python.failure import Failure
 from twisted.web.resource import Resource
 from twisted.web.server import NOT_DONE_YET
 
+from s3orchestrator.bodies.filtered import pump
+from s3orchestrator.bodies.paced import PacedBody
 from s3orchestrator.concurrency import start
 from s3orchestrator.telemetry.exposition import Format, negotiate, pieces
 from s3orchestrator.telemetry.logging import make_logger
 from s3orchestrator.web.request import Request
 
+MOST_ANSWERS = 16  # being sent at a time
 FRESH = 1.0  # seconds for which a page is given out
 TURN = 0.002  # seconds of rendering after which others have their turn
+
+_TOO_MANY = b"Too many are reading the metrics just now.\n"
 
 
 @define(eq=False)
@@ -106,7 +111,11 @@ class Pages:
 
 
 class MetricsPage(Resource):
-    """Answers GET and HEAD; asks for no credentials, and counts against no limit."""
+    """
+    Answers GET and HEAD; asks for no credentials, and counts against no limit but its own.
+
+    A page may have a megabyte, and each second makes another: those who read slowly would hold them all.
+    """
 
     isLeaf = True
     log = make_logger()
@@ -114,21 +123,38 @@ class MetricsPage(Resource):
     def __init__(self, pages: Pages) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
         self._pages = pages
+        self._answering = 0
 
     def render_GET(self, request: Request) -> int:
         """Answer once the page is there; HEAD comes here too."""
-        form = negotiate(b",".join(request.header_map.get(b"accept", [])).decode("latin-1"))
-        page = self._pages.get(form)
-        if not page.called:
-            request.notifyFinish().addErrback(lambda _: page.cancel())
-        page.addCallback(self._answer, request, form)
-        page.addErrback(self._abandon, request)
+        if self._answering >= MOST_ANSWERS:
+            request.respond(503, [(b"Retry-After", b"1"), (b"Content-Type", b"text/plain")], _TOO_MANY)
+            return NOT_DONE_YET
+        self._answering += 1
+        answering = start(self._answer(request))
+        if not answering.called:
+            request.notifyFinish().addErrback(lambda _: answering.cancel())
+        answering.addBoth(self._answered)
+        answering.addErrback(self._abandon, request)
         return NOT_DONE_YET
 
-    def _answer(self, page: bytes, request: Request, form: Format) -> None:
+    async def _answer(self, request: Request) -> None:
+        form = negotiate(b",".join(request.header_map.get(b"accept", [])).decode("latin-1"))
+        page = await self._pages.get(form)
         headers = [(b"Content-Type", form.content_type), (b"Cache-Control", b"no-store")]
-        request.respond(200, headers, page)
+        if request.method == b"HEAD":
+            request.respond(200, headers, page)
+            return
+        request.start(200, [*headers, (b"Content-Length", b"%d" % len(page))])
+        await pump(PacedBody(page), request)
+        request.finish()
+
+    def _answered(self, result: Failure | None) -> Failure | None:
+        self._answering -= 1
+        return result
 
     def _abandon(self, failure: Failure, request: Request) -> None:
-        if not failure.check(CancelledError):
+        if failure.check(CancelledError):
+            request.abort()
+        else:
             request.processingFailed(failure)

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import socket
+import subprocess
 import threading
 import time
+from contextlib import closing
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any, ClassVar
@@ -12,7 +15,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from s3orchestrator import __version__
 from tests.integration.scraping import BUCKET, Scraped, Scrapee, promtool, scrapees, traffic
-from tests.running import fetch, wait_until
+from tests.running import COMMAND, PATIENCE, fetch, wait_until
 
 # What promtool has against names that are a predecessor's: dashboards of its users know them.
 EXPLAINED = {
@@ -57,6 +60,25 @@ class PlaceTests(MetricsCase):
         client.put_object(Bucket="photos", Key="k", Body=b"x")
         self.assertEqual(client.list_objects_v2(Bucket="photos")["KeyCount"], 1)
         scrapee.daemon.stop()
+
+    def test_listener_taken(self) -> None:
+        """
+        Somebody else listens there: it does not start, and says why.
+        """
+        (scrapee,) = scrapees(Path(self.mktemp()).absolute(), own_listener=True)
+        port = int(scrapee.page_url.split(":")[2].split("/")[0])
+        with closing(socket.create_server(("127.0.0.1", port))):
+            ended = subprocess.run(
+                [COMMAND, *scrapee.daemon.arguments],
+                env=dict(scrapee.daemon.environment),
+                capture_output=True,
+                text=True,
+                timeout=PATIENCE,
+                check=False,
+            )
+        self.assertEqual(ended.returncode, 1)
+        self.assertIn(f"cannot listen on 127.0.0.1:{port}: Address already in use", ended.stderr)
+        self.assertNotIn("Traceback", ended.stderr + ended.stdout)
 
     def test_worker(self) -> None:
         """An instance that serves no objects is watched like others."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from prometheus_client import REGISTRY
 from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
@@ -32,6 +33,16 @@ class PeriodicTests(SynchronousTestCase):
         self.assertEqual(self.ran, [])
         self.clock.pump([60, 60, 60])
         self.assertEqual(self.ran, [60, 120, 180])
+
+    def test_seen_before_it_runs(self) -> None:
+        """From the start there are series for each way to end: rates need them before the first event."""
+        service = Periodic("not yet run", 60, self.work, self.clock)
+        service.startService()
+        for result in ("success", "error", "skipped", "cancelled"):
+            labels = {"service": "not yet run", "result": result}
+            self.assertEqual(REGISTRY.get_sample_value("s3o_worker_ticks_total", labels), 0)
+        failures = REGISTRY.get_sample_value("s3o_worker_consecutive_failures", {"service": "not yet run"})
+        self.assertEqual(failures, 0)
 
     def test_failure_does_not_end_it(self) -> None:
         """A tick that fails is logged, and the next one comes."""

@@ -10,9 +10,10 @@ from prometheus_client.metrics_core import Metric
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
+from s3orchestrator.bodies.paced import PIECE
 from s3orchestrator.telemetry.exposition import OPENMETRICS, TEXT
 from s3orchestrator.web.health import Health
-from s3orchestrator.web.metrics import FRESH, TURN, MetricsPage, Pages
+from s3orchestrator.web.metrics import FRESH, MOST_ANSWERS, TURN, MetricsPage, Pages
 from s3orchestrator.web.root import Root
 from tests.unit.web.serving import Answers, Served, path_as_body
 
@@ -166,3 +167,46 @@ class TurnTests(PageCase):
         served = Served(MetricsPage(Pages(self.registry, self.clock, lambda: 0.0)))
         self.assertTrue(self.ask(served)[0].startswith(b"HTTP/1.1 500 "))
         self.flushLoggedErrors(RuntimeError)
+
+
+class PaceTests(PageCase):
+    """A page that is longer than what a client has taken."""
+
+    def setUp(self) -> None:
+        super().setUp()
+        many = Gauge("many", "Of something.", ["who"], registry=self.registry)
+        for number in range(10_000):
+            many.labels(f"somebody with the number {number}")
+        self.resource = MetricsPage(Pages(self.registry, self.clock, lambda: 0.0))
+
+    def reader(self) -> Served:
+        """Somebody who has asked, and takes one piece at a time."""
+        served = Served(self.resource)
+        take = served.wire.write
+
+        def write(data: bytes) -> None:
+            take(data)
+            served.channel.pauseProducing()
+
+        self.patch(served.wire, "write", write)
+        served.send(REQUEST % (b"GET", b"/metrics", b"h"))
+        return served
+
+    def test_at_the_readers_pace(self) -> None:
+        """No more is copied for a slow reader than it takes; in the end it has all of it."""
+        served = self.reader()
+        answer = b""
+        while piece := served.received():
+            self.assertLess(len(piece), 2 * PIECE)
+            answer += piece
+            served.channel.resumeProducing()
+        head, _, body = answer.partition(b"\r\n\r\n")
+        self.assertIn(b"Content-Length: %d" % len(body), head)
+        self.assertEqual(body.count(b"\nmany{"), 10_000)
+
+    def test_too_many(self) -> None:
+        """Only so many may be reading at a time; when one has left there is room for another."""
+        readers = [self.reader() for _ in range(MOST_ANSWERS)]
+        self.assertTrue(self.reader().received().startswith(b"HTTP/1.1 503 "))
+        readers[0].leave()
+        self.assertTrue(self.reader().received().startswith(b"HTTP/1.1 200 "))
