@@ -12,8 +12,10 @@ from prometheus_client.metrics_core import Metric
 # Whatever counts something is imported by these; PostgreSQL's side only where it is used.
 from s3orchestrator.app import orchestrator as _orchestrator  # noqa: F401
 from s3orchestrator.store import postgres as _postgres  # noqa: F401
+from s3orchestrator.telemetry.http import TRAFFIC
 
 PREFIX = "s3o_"
+_METHOD = b"GET"  # one of those whose traffic is counted: without any there are no buckets to be shown
 
 _INTRODUCTION = """\
 Metrics reference
@@ -51,6 +53,7 @@ class Declared:
 
 def declared() -> list[Declared]:
     """Return every metric of ours, by name."""
+    TRAFFIC.of(_METHOD)
     return sorted(_declared())
 
 
