@@ -10,10 +10,11 @@ from twisted.internet.defer import CancelledError, Deferred
 from twisted.python import usage
 from twisted.python.failure import Failure
 
+from s3orchestrator.app.notifying import Notifier
 from s3orchestrator.app.orchestrator import Orchestrator, build
-from s3orchestrator.app.process import begun, survive_hangups, take_descriptors
+from s3orchestrator.app.process import begun, exit_with, note_further_signals, on_hangup, take_descriptors
+from s3orchestrator.app.reloading import Source
 from s3orchestrator.concurrency import start
-from s3orchestrator.config.loader import load
 from s3orchestrator.config.problems import ConfigErrors
 from s3orchestrator.telemetry.logging import make_logger, set_level
 
@@ -41,12 +42,14 @@ class OrchestratorService(Service):
         from twisted.internet import reactor  # twistd has chosen one by now
 
         super().startService()  # type: ignore[no-untyped-call]
-        config = load(Path(self._options["config"]), os.environ, mode=self._options["mode"]).config
+        source = _source(self._options)
+        config = source.read().config
         set_level(config.server.log_level)
         take_descriptors()
-        self._orchestrator = build(config, reactor)
-        survive_hangups(reactor)
-        start(self._orchestrator.start()).addCallbacks(lambda _: begun(), self._failed)
+        notifier = Notifier.of(os.environ, reactor)
+        self._orchestrator = orchestrator = build(config, reactor, source=source, notifier=notifier)
+        on_hangup(reactor, orchestrator.reload)
+        start(orchestrator.start()).addCallbacks(lambda _: begun(), self._failed)
 
     def _failed(self, failure: Failure) -> None:
         from twisted.internet import reactor
@@ -54,11 +57,15 @@ class OrchestratorService(Service):
         if failure.check(CancelledError):
             return  # told to stop before it had begun
         self.log.critical("cannot start: {error}", error=str(failure.value))
+        exit_with(1)
         reactor.callLater(0, reactor.stop)
 
     def stopService(self) -> Deferred[None] | None:
         """Stop in order; fires when everything is closed."""
+        from twisted.internet import reactor
+
         super().stopService()  # type: ignore[no-untyped-call]
+        note_further_signals(reactor)
         return start(self._orchestrator.stop()) if self._orchestrator is not None else None
 
 
@@ -69,9 +76,14 @@ def makeService(options: Options) -> OrchestratorService:
     :raises SystemExit: the configuration cannot be used; all its problems are named.
     """
     try:
-        load(Path(options["config"]), os.environ, mode=options["mode"])
+        _source(options).read()
     except ConfigErrors as errors:
         listed = "\n".join(f"  {problem}" for problem in errors.problems)
         # twistd would print a traceback for anything else.
         raise SystemExit(f"s3orchestrator: {options['config']} cannot be used:\n{listed}") from errors
     return OrchestratorService(options)
+
+
+def _source(options: Options) -> Source:
+    # Absolute, for a daemon may leave the directory it was started in.
+    return Source(Path(options["config"]).absolute(), options["mode"])

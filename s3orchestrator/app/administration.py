@@ -17,6 +17,7 @@ from s3orchestrator.web.admin.cleanup import CleanupQueue
 from s3orchestrator.web.admin.ledger import Checks, UsageFlush
 from s3orchestrator.web.admin.locations import Locations
 from s3orchestrator.web.admin.logs import LogLevel
+from s3orchestrator.web.admin.reloads import ReloadStatus
 from s3orchestrator.web.admin.resource import AdminResource
 from s3orchestrator.web.admin.routes import admin_routes
 from s3orchestrator.web.admin.status import Gauges, Status
@@ -52,6 +53,7 @@ class Administration:
             Checks(self._check, lambda: self._jobs.latest(FSCK), self._jobs.find),
             UsageFlush(core.usage_flush.run_once),
             LogLevel(),
+            ReloadStatus(core.in_force),
         )
         return AdminResource(routes, Access.of(token, core.reactor), core.reactor)
 

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from random import Random
 
-from attrs import define, field
+from attrs import Factory, define, field
 
 from s3orchestrator.app.core import Core
 from s3orchestrator.services.cleanup import Cleanup
@@ -21,23 +21,30 @@ MINUTE = 60.0
 HOUR = 3600.0
 
 Work = Callable[[], Awaitable[object]]
+Interval = Callable[[], float]  # of seconds, as the configuration has it now
 
 
 @define(eq=False)
 class Background:
-    """Services by name."""
+    """Services by name, and of those whose interval the configuration may change, what it says now."""
 
     _services: dict[str, Periodic]
+    _intervals: Mapping[str, Interval] = Factory(dict)
 
     @classmethod
-    def of(cls, services: Iterable[Periodic]) -> Background:
+    def of(cls, services: Iterable[Periodic], intervals: Mapping[str, Interval] | None = None) -> Background:
         """Collect services that have not been started."""
-        return cls({service.name: service for service in services})
+        return cls({service.name: service for service in services}, intervals or {})
 
     def start(self) -> None:
         """Let all of them tick."""
         for service in self._services.values():
             service.startService()
+
+    def take_over_intervals(self) -> None:
+        """Let those whose interval is another now tick at it."""
+        for name, interval in self._intervals.items():
+            self._services[name].set_interval(interval())
 
     def run_all(self) -> None:
         """Run each of them now; nobody waits for it."""
@@ -66,6 +73,7 @@ class Services:
     _core: Core
     prober: Prober
     _random: Random = field(factory=Random)
+    _intervals: dict[str, Interval] = field(factory=dict, init=False)
 
     @classmethod
     def of(cls, core: Core) -> Services:
@@ -81,16 +89,19 @@ class Services:
         # Names that rest for less than a minute are for tests, which do not want to wait.
         often = min(MINUTE, config.write_path.quiet_period)
         rests = Rests(ledger.blobs, core.backends, core.cleaner, core.ledger_id)
-        stale = StaleUploads(ledger.database, ledger.uploads, core.cleaner, config.multipart.stale_after)
+        live = core.live
+        stale = StaleUploads(
+            ledger.database, ledger.uploads, core.cleaner, lambda: live.now.multipart.stale_after
+        )
         watchdog = Watchdog(lambda: core.guards.breakers, core.reactor)
-        pending = config.write_path.pending_pattern
-        reaper = PendingReaper(ledger.blobs, pending.min_age)
+        pending = live.part(lambda config: config.write_path.pending_pattern)
+        reaper = PendingReaper(ledger.blobs, lambda: pending.now.min_age)
         lease = self._own("lease", core.lease.interval, LeaseKeeper(core.lease, ledger.blobs).run_once)
         # Nothing is sent for longer than need be, and what nobody heard the outcome of is handed back.
         ledger.database.on_back(lease.trigger)
         own = [
             lease,
-            self._own("usage-flush", core.usage_flush.tick, core.usage_flush.run_if_due),
+            self._own("usage-flush", lambda: core.usage_flush.tick, core.usage_flush.run_if_due),
             self._own("watchdog", MINUTE, watchdog.run_once),
             self._own("hand-over", often, self._hand_over),
             self._own("probe", often, self.prober.run_once),
@@ -99,25 +110,37 @@ class Services:
         if ledger.database.operations.is_shared:
             own.append(self._own("buckets", MINUTE, core.objects.catalog.reload))
         if config.mode == "api":
-            return Background.of(own)
+            return Background.of(own, self._intervals)
         return Background.of(
             [
                 *own,
                 self._shared("cleanup", often, Cleanup(ledger.blobs, core.cleaner).run_once),
-                self._shared("pending", pending.reaper_interval, reaper.run_once),
+                self._shared("pending", lambda: pending.now.reaper_interval, reaper.run_once),
                 self._shared("rests", often, rests.run_once),
-                self._shared("stale-uploads", min(HOUR, config.multipart.stale_after), stale.run_once),
-            ]
+                self._shared(
+                    "stale-uploads", lambda: min(HOUR, live.now.multipart.stale_after), stale.run_once
+                ),
+            ],
+            self._intervals,
         )
 
     async def _hand_over(self) -> None:
         self._core.cleaner.tell_again()
 
-    def _own(self, name: str, interval: float, work: Work) -> Periodic:
+    def _own(self, name: str, interval: float | Interval, work: Work) -> Periodic:
         """A service of each instance."""
-        return Periodic(name, interval, work, self._core.reactor, chance=self._random.random)
+        seconds = self._seconds(name, interval)
+        return Periodic(name, seconds, work, self._core.reactor, chance=self._random.random)
 
-    def _shared(self, name: str, interval: float, work: Work) -> Periodic:
+    def _shared(self, name: str, interval: float | Interval, work: Work) -> Periodic:
         """A service that one instance at a time runs for all; all of these go by time."""
         locks = TimelyLocks(self._core.ledger.locks, self._core.lease)
-        return Periodic(name, interval, work, self._core.reactor, locks=locks, chance=self._random.random)
+        seconds = self._seconds(name, interval)
+        return Periodic(name, seconds, work, self._core.reactor, locks=locks, chance=self._random.random)
+
+    def _seconds(self, name: str, interval: float | Interval) -> float:
+        """Return an interval as it is now, and remember who must be told when it is another."""
+        if not callable(interval):
+            return interval
+        self._intervals[name] = interval
+        return interval()

@@ -17,7 +17,7 @@ from s3orchestrator.app.ledgers import Ledger, ledger_on
 from s3orchestrator.backends.building import backend_of, make_ready
 from s3orchestrator.backends.guards import Guards
 from s3orchestrator.concurrency import deadline
-from s3orchestrator.config.live import Live
+from s3orchestrator.config.live import InForce, Live
 from s3orchestrator.config.sections import Config
 from s3orchestrator.counters.local import LocalCounters
 from s3orchestrator.domain.fleet import Fleet, Member
@@ -69,7 +69,7 @@ class Core:
     """Ledger, backends and engine."""
 
     log = make_logger()
-    config: Config
+    in_force: InForce
     reactor: Any
     ledger: Ledger
     backends: Backends
@@ -80,6 +80,16 @@ class Core:
     usage_flush: UsageFlush
     locations: Locations
     lease: Lease
+
+    @property
+    def config(self) -> Config:
+        """The configuration as it is now; what may change while we run is better read from `live`."""
+        return self.in_force.config
+
+    @property
+    def live(self) -> Live[Config]:
+        """The configuration, whatever it will be by then."""
+        return self.in_force.live
 
     @property
     def ledger_id(self) -> str:
@@ -108,7 +118,7 @@ class Core:
 
 
 async def build_core(
-    config: Config,
+    in_force: InForce,
     reactor: Any,
     database: ILedger,
     stand_ins: Mapping[str, IBackend] | None = None,
@@ -116,12 +126,12 @@ async def build_core(
 ) -> Core:
     """Build the engine on an open ledger; `stand_ins` are used for backends of their names."""
     wrapping, by_name = wrapping or Wrapping(), dict[str, IBackend]()
+    config, live, counters = in_force.config, in_force.live, LocalCounters(reactor)
 
     def traits_of(name: str) -> Traits | None:
         backend = by_name.get(name)
         return backend.traits if backend is not None else None
 
-    live, counters = Live.fixed(config), LocalCounters(reactor)
     guards = Guards(live, counters, reactor, Random().random)
     ledger = ledger_on(config, wrapping.ledger(database), reactor, traits_of)
 
@@ -158,7 +168,7 @@ async def build_core(
     absent = {known.backend for known in usage if known.live} - set(by_name)
     degraded = DegradedReads(backends, database.ledger_id, locations, _degraded(config), absent)
     return Core(
-        config=config,
+        in_force=in_force,
         reactor=reactor,
         ledger=ledger,
         backends=backends,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from random import Random
 
 from attrs import define, field
@@ -45,6 +46,7 @@ class Doors:
     _health: Health = field(init=False)
     _site: StreamingSite = field(init=False)
     _port: Port | None = field(default=None, init=False)
+    _tls: ServerTls | None = field(default=None, init=False)
     _administration: Administration = field(init=False)
     _monitoring: Monitoring = field(init=False)
 
@@ -99,12 +101,11 @@ class Doors:
 
     def _open(self) -> None:
         server = self._config.server
-        tls = None
         if server.tls.enabled:
-            tls = ServerTls(
+            self._tls = ServerTls(
                 server.tls.cert_file, server.tls.key_file, server.tls.min_version, server.tls.client_ca_file
             )
-        self._port = listen(self._core.reactor, server.listen.host, server.listen.port, self._site, tls)
+        self._port = listen(self._core.reactor, server.listen.host, server.listen.port, self._site, self._tls)
 
     def say_ready(self, ready: bool) -> None:
         """Tell balancers whether to send requests."""
@@ -119,8 +120,8 @@ class Doors:
             await self._monitoring.close()
 
     def _s3(self) -> S3Resource:
-        core, config, server = self._core, self._config, self._config.server
-        access = AccessControl(Credentials.of(config), core.objects.catalog)
+        core, server = self._core, self._config.server
+        access = AccessControl(core.live.derived(Credentials.of), core.objects.catalog)
         dispatch = dispatch_table(
             BucketOperations(core.objects, access),
             ObjectOperations(core.objects, access, server.max_object_size),
@@ -128,7 +129,7 @@ class Doors:
                 core.objects,
                 access,
                 server.max_object_size,
-                {bucket.name: bucket.max_multipart_uploads for bucket in config.buckets},
+                core.live.derived(_most_uploads),
             ),
         )
         return S3Resource(
@@ -141,6 +142,15 @@ class Doors:
             Patience(core.reactor),
         )
 
+    def prepare_reload(self, new: Config) -> Callable[[], None]:
+        """
+        Read the certificates again.
+
+        :returns: what takes them over, and cannot fail.
+        :raises TlsError: they cannot be used; nothing has changed.
+        """
+        return self._tls.prepare() if self._tls is not None else _nothing
+
     def _admission(self) -> Admission:
         server, clock, chance = self._config.server, self._core.reactor, Random().random
 
@@ -151,3 +161,12 @@ class Doors:
             return Admission(pool(server.max_concurrent_reads), pool(server.max_concurrent_writes))
         both = pool(server.max_concurrent_requests)
         return Admission(both, both)
+
+
+def _most_uploads(config: Config) -> Mapping[str, int]:
+    """How many multipart uploads may be open in each bucket."""
+    return {bucket.name: bucket.max_multipart_uploads for bucket in config.buckets}
+
+
+def _nothing() -> None:
+    """There are no certificates."""

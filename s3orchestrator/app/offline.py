@@ -9,6 +9,7 @@ from attrs import define
 
 from s3orchestrator.app.core import Core, build_core
 from s3orchestrator.app.ledgers import open_ledger
+from s3orchestrator.config.live import InForce
 from s3orchestrator.config.sections import Config
 from s3orchestrator.domain.records import Finding
 from s3orchestrator.interfaces import IBackend
@@ -57,7 +58,7 @@ async def open_offline(config: Config, reactor: Any) -> Offline:
 
     :raises LedgerInUse: a daemon has it.
     """
-    core = await build_core(config, reactor, await open_ledger(config, reactor, make=False))
+    core = await build_core(InForce(config), reactor, await open_ledger(config, reactor, make=False))
     try:
         await have_alone(core.ledger.database)
         await core.lease.renew()  # or nothing may be changed on the backends

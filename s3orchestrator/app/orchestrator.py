@@ -11,10 +11,13 @@ from s3orchestrator.app.background import Background, Services
 from s3orchestrator.app.core import Core, Wrapping, build_core
 from s3orchestrator.app.doors import Doors
 from s3orchestrator.app.ledgers import open_ledger
+from s3orchestrator.app.notifying import Notifier
+from s3orchestrator.app.reloading import Reloader, Source, quotas_of
 from s3orchestrator.concurrency import deadline
 from s3orchestrator.concurrency import start as begin
+from s3orchestrator.config.live import InForce
 from s3orchestrator.config.sections import Config
-from s3orchestrator.errors import StoreUnavailable
+from s3orchestrator.errors import OrchestratorError, StoreUnavailable
 from s3orchestrator.services.pending import note_dropped
 from s3orchestrator.telemetry.logging import make_logger
 
@@ -26,14 +29,23 @@ class Orchestrator:
     """`start` it, and it serves until `stop`."""
 
     log = make_logger()
-    config: Config
+    in_force: InForce
     reactor: Any
-    _wrapping: Wrapping | None = None
+    _wrapping: Wrapping | None
+    _source: Source | None
+    _notifier: Notifier
     _core: Core | None = field(default=None, init=False)
     _doors: Doors | None = field(default=None, init=False)
     _background: Background | None = field(default=None, init=False)
+    _reloader: Reloader | None = field(default=None, init=False)
+    _is_reload_wanted: bool = field(default=False, init=False)
     _stopping: bool = field(default=False, init=False)
     _starting: Deferred[None] | None = field(default=None, init=False)
+
+    @property
+    def config(self) -> Config:
+        """The configuration as it is now."""
+        return self.in_force.config
 
     @property
     def endpoint(self) -> str:
@@ -63,6 +75,9 @@ class Orchestrator:
         self._starting = begin(self._start())
         try:
             await self._starting
+        except OrchestratorError as error:
+            self._notifier.say(f"cannot start: {error}")
+            raise
         finally:
             self._starting = None
 
@@ -82,20 +97,46 @@ class Orchestrator:
         # What waited while nobody was there must not wait for the first tick.
         self._background.run_all()
         self._doors.say_ready(True)
+        self._begin_to_listen_for_reloads(core, self._doors, self._background)
+        self._notifier.ready(f"serving at {self.endpoint}")
         self.log.info("serving at {endpoint}", endpoint=self.endpoint)
+        if self._is_reload_wanted:
+            self.reload()
+
+    def _begin_to_listen_for_reloads(self, core: Core, doors: Doors, background: Background) -> None:
+        if self._source is None:
+            return
+        self._reloader = Reloader(
+            self._source,
+            core,
+            doors.prepare_reload,
+            background.take_over_intervals,
+            self._notifier.reloading,
+            lambda outcome: self._notifier.ready(f"serving at {self.endpoint}; {outcome}"),
+        )
+
+    def reload(self) -> None:
+        """Read the configuration again, now or as soon as we serve; nobody waits for it."""
+        if self._stopping:
+            return
+        if self._source is None:
+            self.log.warn("SIGHUP received, but there is no file that could be read again")
+        elif self._reloader is None:
+            self._is_reload_wanted = True
+        else:
+            self._reloader.ask()
 
     async def _open(self) -> Core:
         database = await open_ledger(self.config, self.reactor)
         try:
-            return await build_core(self.config, self.reactor, database, wrapping=self._wrapping)
+            return await build_core(self.in_force, self.reactor, database, wrapping=self._wrapping)
         except BaseException:
             await database.close()
             raise
 
     async def _prepare(self, core: Core, services: Services) -> None:
         await core.lease.renew()
-        limits = {settings.name: settings.quota_bytes or None for settings in self.config.backends}
-        await core.ledger.blobs.set_limits(limits)
+        await core.ledger.blobs.set_limits(quotas_of(self.config))
         doomed = await core.ledger.blobs.recover()
         if doomed:
             note_dropped(doomed, "left_at_start")
@@ -112,16 +153,28 @@ class Orchestrator:
         await services.prober.run_once()
 
     async def stop(self) -> None:
-        """Refuse new connections, finish what is in flight within a limit, and close everything."""
+        """
+        Say that we are not ready, go on for `shutdown_delay` so that balancers notice, then refuse new
+        connections, finish what is in flight within a limit, and close everything, the ledger last.
+        """
         if self._stopping:
             return
         self._stopping = True
+        self._notifier.stopping()
+        try:
+            await self._stop()
+        finally:
+            self._notifier.close()
+
+    async def _stop(self) -> None:
         if self._starting is not None:
             await self._give_up_starting(self._starting)
             return
         if self._core is None or self._doors is None or self._background is None:
             return
         self._doors.say_ready(False)
+        if self._reloader is not None:
+            await self._reloader.stop()
         if self.config.server.shutdown_delay:
             await self._sleep(self.config.server.shutdown_delay)
         await self._doors.close()
@@ -159,6 +212,17 @@ def _too_slow() -> Exception:
     return StoreUnavailable("it takes too long")
 
 
-def build(config: Config, reactor: Any, wrapping: Wrapping | None = None) -> Orchestrator:
-    """Return an orchestrator that has not been started."""
-    return Orchestrator(config, reactor, wrapping)
+def build(
+    config: Config,
+    reactor: Any,
+    wrapping: Wrapping | None = None,
+    source: Source | None = None,
+    notifier: Notifier | None = None,
+) -> Orchestrator:
+    """
+    Return an orchestrator that has not been started.
+
+    `source` is where `config` was read, and can be read again; `notifier` is for programs.
+    """
+    told = notifier or Notifier("", 0.0, reactor)
+    return Orchestrator(InForce(config), reactor, wrapping, source, told)

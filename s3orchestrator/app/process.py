@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import atexit
 import gc
+import os
+import sys
+from collections.abc import Callable
 from contextlib import suppress
 from resource import RLIM_INFINITY, RLIMIT_NOFILE, getrlimit, setrlimit
-from signal import SIGHUP, signal
+from signal import SIGHUP, SIGINT, SIGTERM, signal
 from typing import Any
 
 from s3orchestrator.telemetry.logging import make_logger
@@ -13,17 +17,44 @@ from s3orchestrator.telemetry.logging import make_logger
 _log = make_logger()
 
 
-def survive_hangups(reactor: Any) -> None:
+def on_hangup(reactor: Any, reload: Callable[[], object]) -> None:
     """
-    Let SIGHUP, at which other daemons read their configuration again, not end this one.
+    Call `reload` at each SIGHUP, which would end the process otherwise.
 
-    For programs, in the main thread.
+    For programs, in the main thread. Twisted's reactors do nothing about this signal.
+    """
+    signal(SIGHUP, lambda *_: reactor.callFromThread(reload))
+
+
+def note_further_signals(reactor: Any) -> None:
+    """
+    Go on stopping when told to stop again.
+
+    A reactor that has been stopped logs a traceback when it is stopped once more.
     """
 
     def tell() -> None:
-        _log.warn("the configuration is not read again while we run: that takes a restart")
+        _log.info("stopping already")
 
-    signal(SIGHUP, lambda *_: reactor.callFromThread(tell))
+    for number in (SIGTERM, SIGINT):
+        signal(number, lambda *_: reactor.callFromThread(tell))
+
+
+def exit_with(status: int) -> None:
+    """
+    Let the process end with `status` once the reactor has stopped.
+
+    twistd always ends with 0 by then, and systemd would take that for success. Nothing is cut short:
+    this comes after all that Python and twistd do at the end.
+    """
+
+    def end() -> None:
+        for stream in (sys.stdout, sys.stderr):
+            with suppress(OSError, ValueError):
+                stream.flush()
+        os._exit(status)
+
+    atexit.register(end)
 
 
 def take_descriptors() -> None:

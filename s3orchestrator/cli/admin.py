@@ -18,6 +18,7 @@ from s3orchestrator.cli.admin_commands import (
 )
 from s3orchestrator.cli.admin_fsck import AdminFsckOptions
 from s3orchestrator.cli.admin_options import CANNOT_ASK, AdminCommand, AskingOptions, Output
+from s3orchestrator.cli.admin_reload import ReloadStatusOptions
 
 TIMEOUT = 30.0  # seconds; `run` is answered after 20 at the latest
 
@@ -36,6 +37,7 @@ is no, or there are findings, 2 it could not be asked."""
 
     subCommands = [
         ("status", None, StatusOptions, "The ledger, the backends, and what they hold."),
+        ("reload-status", None, ReloadStatusOptions, "Whether the configuration was taken over."),
         ("workers", None, WorkersOptions, "What is done in the background, and how that goes."),
         ("run", None, RunOptions, "Have a worker do its work now."),
         ("object-locations", None, ObjectLocationsOptions, "Where an object is."),

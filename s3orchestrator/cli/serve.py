@@ -4,17 +4,20 @@ from __future__ import annotations
 
 import os
 import sys
+from pathlib import Path
 from typing import TextIO
 
-from twisted.internet.defer import CancelledError
+from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.error import CannotListenError
 from twisted.internet.interfaces import IReactorCore
 from twisted.python import usage
 from twisted.python.failure import Failure
 
 from s3orchestrator.app.core import Wrapping
+from s3orchestrator.app.notifying import Notifier
 from s3orchestrator.app.orchestrator import Orchestrator, build
-from s3orchestrator.app.process import begun, survive_hangups, take_descriptors
+from s3orchestrator.app.process import begun, note_further_signals, on_hangup, take_descriptors
+from s3orchestrator.app.reloading import Source
 from s3orchestrator.cli.explaining import CommandOptions
 from s3orchestrator.cli.validate import missing_files
 from s3orchestrator.concurrency import start
@@ -51,13 +54,12 @@ def run(options: ServeOptions, stdout: TextIO, stderr: TextIO) -> int:
         return 1
     for warning in missing_files(loaded.config):
         stderr.write(f"s3orchestrator: warning: {warning}\n")
-    return serve(loaded, _observer(options["log-format"]), stderr)
+    source = Source(Path(options["config"]).absolute(), options["mode"])
+    return serve(loaded, _observer(options["log-format"]), stderr, source=source)
 
 
 def load_or_explain(path: str, mode: str | None, stderr: TextIO) -> Loaded | None:
     """Load a file and print its warnings; None, and every problem printed, if it cannot be used."""
-    from pathlib import Path
-
     try:
         loaded = load(Path(path), os.environ, mode=mode)
     except ConfigErrors as errors:
@@ -82,9 +84,12 @@ def serve(
     stderr: TextIO,
     announce: str = "",
     wrapping: Wrapping | None = None,
+    source: Source | None = None,
 ) -> int:
     """
     Run the reactor until a signal; `announce` is printed once clients are being served.
+
+    `source` is what SIGHUP has us read again.
 
     Returns the exit status.
     """
@@ -93,7 +98,8 @@ def serve(
     core = IReactorCore(reactor)
     begin_logging(log, loaded.config.server.log_level)
     take_descriptors()
-    orchestrator = build(loaded.config, core, wrapping)
+    notifier = Notifier.of(os.environ, core)
+    orchestrator = build(loaded.config, core, wrapping, source, notifier)
     status = 0
 
     def failed(failure: Failure) -> None:
@@ -109,9 +115,13 @@ def serve(
         starting = start(orchestrator.start())
         starting.addCallbacks(lambda _: _announce(orchestrator, announce), failed)
 
-    survive_hangups(core)
+    def end() -> Deferred[None]:
+        note_further_signals(core)
+        return start(orchestrator.stop())
+
+    on_hangup(core, orchestrator.reload)
     core.callWhenRunning(begin)
-    core.addSystemEventTrigger("before", "shutdown", lambda: start(orchestrator.stop()))
+    core.addSystemEventTrigger("before", "shutdown", end)
     core.run()
     return status
 

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any, Generic, TypeVar
 
-from attrs import define, evolve, frozen
+from attrs import define, evolve, field, frozen
 
 from s3orchestrator.config.sections import Config
 from s3orchestrator.config.settings import Setting, settings_of
@@ -34,6 +34,25 @@ class Live(Generic[T]):
         """A view of something inside: `live.part(lambda config: config.rebalance)`."""
         return Live(lambda: choose(self._read()))
 
+    def derived(self, make: Callable[[T], U]) -> Live[U]:
+        """Something that takes work to make of the settings: made once, and anew when they have changed."""
+        return Live(_Made(self._read, make).now)
+
+
+@define(eq=False)
+class _Made(Generic[T, U]):
+    """What was made of the settings, and of which."""
+
+    _read: Callable[[], T]
+    _make: Callable[[T], U]
+    _kept: tuple[T, U] | None = field(default=None, init=False)
+
+    def now(self) -> U:
+        settings = self._read()
+        if self._kept is None or self._kept[0] is not settings:
+            self._kept = settings, self._make(settings)
+        return self._kept[1]
+
 
 @frozen
 class Changes:
@@ -48,18 +67,38 @@ class Changes:
     needs_restart: tuple[str, ...] = ()
 
 
+@frozen
+class Attempt:
+    """
+    A file that was read while we ran, and what came of it.
+
+    `at` is Unix time. With `errors` nothing was taken over, and nothing is said of changes.
+    """
+
+    at: float
+    changes: Changes = Changes()
+    errors: tuple[str, ...] = ()
+
+
 @define(eq=False)
 class InForce:
-    """Holds the configuration a process runs with."""
+    """
+    Holds the configuration a process runs with.
+
+    `generation` counts the configurations there have been, the first included; `last` is the latest
+    attempt at another.
+    """
 
     config: Config
+    generation: int = field(default=1, init=False)
+    last: Attempt | None = field(default=None, init=False)
 
     @property
     def live(self) -> Live[Config]:
         """The configuration in force, whatever it will be by then."""
         return Live(lambda: self.config)
 
-    def reload(self, new: Config) -> Changes:
+    def reload(self, new: Config, at: float) -> Changes:
         """
         Take over, in one step, what can change at run time; the rest stays as it is.
 
@@ -67,7 +106,13 @@ class InForce:
         """
         changes = difference(self.config, new)
         self.config = merged(self.config, new)
+        self.generation += 1
+        self.last = Attempt(at, changes)
         return changes
+
+    def keep(self, errors: Iterable[str], at: float) -> None:
+        """Stay with what there is: another cannot be used, for these reasons."""
+        self.last = Attempt(at, errors=tuple(errors))
 
 
 def difference(old: Config, new: Config) -> Changes:

@@ -34,9 +34,9 @@ Sizes
 Zero
    Where 0 would make no sense, it stands for the default, as do empty text and an empty value.
 
-*Reload* marks what needs no restart to change, once the file can be read again; in this release every change
-takes one. Settings of features that this release does not have say so: they are accepted while the feature is
-off, and switching it on is an error.
+*Reload* marks what can be changed without a restart: edit the file and send SIGHUP (``systemctl reload``).
+Settings of features that this release does not have say so: they are accepted while the feature is off, and
+switching it on is an error.
 
 """
 

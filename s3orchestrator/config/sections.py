@@ -138,7 +138,10 @@ class ServerConfig:
         doc="How long a connection is kept between two requests.",
     )
     shutdown_delay: Duration = setting(
-        0.0, doc="How long to go on as ready after being told to stop, so that balancers can notice."
+        0.0,
+        reloadable=True,
+        doc="How long to go on serving after being told to stop, while ``/health/ready`` already says no, so "
+        "that balancers can notice.",
     )
     domains: tuple[Domain, ...] = several(
         doc="Base names for virtual-hosted addressing: with ``s3.example.net``, a request to "
@@ -370,11 +373,13 @@ class PendingPatternConfig:
     )
     reaper_interval: Duration = setting(
         parse_duration("1m"),
+        reloadable=True,
         zero_is_default=True,
         doc="Time between looks for abandoned writes.",
     )
     min_age: Duration = setting(
         parse_duration("5m"),
+        reloadable=True,
         zero_is_default=True,
         doc="Age at which a write may count as abandoned.",
     )
@@ -403,6 +408,7 @@ class MultipartConfig:
 
     stale_after: Duration = setting(
         parse_duration("24h"),
+        reloadable=True,
         zero_is_default=True,
         doc="An upload that got no part for this long is given up.",
     )

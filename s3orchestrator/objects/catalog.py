@@ -43,9 +43,33 @@ class Catalog:
     async def load(self, from_file: Iterable[str]) -> None:
         """Read the ledger's buckets and make those of the file; called before anybody is served."""
         self._of_file = frozenset(from_file)
-        for name in sorted(self._of_file):
-            await self._buckets.adopt(name)
+        await self.adopt(self._of_file)
         await self.reload()
+
+    async def adopt(self, names: Iterable[str]) -> Sequence[Bucket]:
+        """
+        Have the ledger know buckets that a file lists. Nobody is served them yet.
+
+        :raises StoreUnavailable: it may know some of them.
+        """
+        return [await self._buckets.adopt(name) for name in sorted(names)]
+
+    def take_over(self, from_file: Iterable[str], adopted: Iterable[Bucket]) -> None:
+        """
+        Serve from now on what another file lists, and no longer what only the one before did.
+
+        :param adopted: what the ledger has for those names that are new.
+        """
+        self._changes += 1
+        self._of_file = frozenset(from_file)
+        served = {
+            name: bucket
+            for name, bucket in self._served.items()
+            if bucket.owner is not None or name in self._of_file
+        }
+        # What users have made we serve already, unless its owner has just deleted it.
+        served.update({bucket.name: bucket for bucket in adopted if bucket.owner is None})
+        self._served = served
 
     async def reload(self) -> None:
         """

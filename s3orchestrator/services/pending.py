@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from attrs import define
 from prometheus_client import Counter
 
@@ -29,7 +31,7 @@ def note_dropped(number: int, reason: str) -> None:
 @define(eq=False)
 class PendingReaper:
     """
-    Dooms pending blobs that nobody will finish, once they are `min_age` seconds old.
+    Dooms pending blobs that nobody will finish, once they are `min_age()` seconds old.
 
     Nobody's are those that were handed back, and those whose owner's lease has lapsed. Leases of
     others are judged by the clock: one that is far off must not (`TimelyLocks`).
@@ -37,12 +39,12 @@ class PendingReaper:
 
     log = make_logger()
     _blobs: IBlobs
-    _min_age: float
+    _min_age: Callable[[], float]
 
     async def run_once(self) -> None:
         """Doom what is due; cleaning up takes it from there."""
         for _ in range(MAX_BATCHES):
-            doomed = await self._blobs.reap(BATCH, int(self._min_age * 1000))
+            doomed = await self._blobs.reap(BATCH, int(self._min_age() * 1000))
             if doomed:
                 note_dropped(doomed, "owner_gone")
                 self.log.info("{doomed} abandoned writes are being removed", doomed=doomed)

@@ -85,7 +85,10 @@ class Periodic(Service):
         if interval == self.interval:
             return
         self.interval = interval
-        if self._loop is not None and self._loop.running:
+        if self._delayed is not None and self._delayed.active():
+            self._delayed.cancel()
+            self._begin()
+        elif self._loop is not None and self._loop.running:
             self._loop.stop()
             self._begin()
 

@@ -21,6 +21,7 @@ from s3orchestrator.backends.guards import Guards
 from s3orchestrator.backends.memory import MemoryBackend
 from s3orchestrator.bodies.sources import BytesBody, collect
 from s3orchestrator.concurrency import start
+from s3orchestrator.config.live import InForce
 from s3orchestrator.config.loader import load
 from s3orchestrator.domain.records import Bucket, Finding, Version
 from s3orchestrator.errors import OrchestratorError
@@ -86,7 +87,8 @@ class Sweeper:
         core = self._core
         core.cleaner.tell_again()
         ledger = core.ledger
-        await StaleUploads(ledger.database, ledger.uploads, core.cleaner, self._stale_after).run_once()
+        stale = StaleUploads(ledger.database, ledger.uploads, core.cleaner, lambda: self._stale_after)
+        await stale.run_once()
         await Cleanup(ledger.blobs, core.cleaner).run_once()
         await self._rests.run_once()
 
@@ -132,10 +134,10 @@ class Harness:
         self._start(None)
 
     def _start(self, image: bytes | None) -> None:
-        config = load(self._configuration(), {}).config
+        in_force = InForce(load(self.configuration(), {}).config)
         database = self.ledger = self.open_ledger(self.clock, image)
         database.open()
-        self.core = self.run(build_core(config, self.clock, database, self._by_name))
+        self.core = self.run(build_core(in_force, self.clock, database, self._by_name))
         ledger = self.core.ledger
         self.run(ledger.blobs.set_limits({name: self.quotas.get(name) for name in self.backends}))
         self.run(ledger.blobs.recover())
@@ -160,7 +162,8 @@ class Harness:
         """What records it."""
         return self.core.usage_flush
 
-    def _configuration(self) -> str:
+    def configuration(self) -> str:
+        """Return the file it is built from."""
         lines = [
             "server: {listen_addr: '127.0.0.1:0'}",
             f"routing_strategy: {self.strategy}",

@@ -8,6 +8,7 @@ exist live on.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Literal
 
@@ -57,7 +58,20 @@ class ServerTls:
         :raises TlsError: a file cannot be read, is not what it should be, or key and
             certificate do not belong together. Then nothing has changed.
         """
-        self._context = self._load()
+        self.prepare()()
+
+    def prepare(self) -> Callable[[], None]:
+        """
+        Read the files again; what is returned takes them over, for connections made from then on.
+
+        :raises TlsError: as `reload`.
+        """
+        context = self._load()
+
+        def take_over() -> None:
+            self._context = context
+
+        return take_over
 
     def serverConnectionForTLS(self, tlsProtocol: TLSMemoryBIOProtocol) -> SSL.Connection:
         """Begin the TLS side of one connection; for Twisted."""

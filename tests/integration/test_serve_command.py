@@ -169,14 +169,6 @@ class StopTests(ServeCase):
             return True
         return False
 
-    def test_hangup(self) -> None:
-        """SIGHUP does not end it; what it would mean comes later, and the log says so."""
-        self.daemon.start()
-        os.kill(self.daemon.pid, signal.SIGHUP)
-        wait_until(lambda: "not read again" in self.daemon.tail(), "nothing in the log")
-        self.serves()
-        self.daemon.stop()
-
 
 class TwistdTests(ServeCase):
     def test_twistd(self) -> None:

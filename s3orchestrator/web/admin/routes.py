@@ -6,6 +6,7 @@ from s3orchestrator.web.admin.cleanup import CleanupQueue
 from s3orchestrator.web.admin.ledger import Checks, UsageFlush
 from s3orchestrator.web.admin.locations import Locations
 from s3orchestrator.web.admin.logs import LogLevel
+from s3orchestrator.web.admin.reloads import ReloadStatus
 from s3orchestrator.web.admin.routing import Route
 from s3orchestrator.web.admin.status import Status
 from s3orchestrator.web.admin.workers import Workers
@@ -19,10 +20,12 @@ def admin_routes(
     checks: Checks,
     usage: UsageFlush,
     logs: LogLevel,
+    reloads: ReloadStatus,
 ) -> tuple[Route, ...]:
     """Return who answers what."""
     return (
         Route("Status", "GET", "status", status.show),
+        Route("ReloadStatus", "GET", "reload-status", reloads.show),
         Route("Workers", "GET", "workers", workers.show),
         Route("RunWorker", "POST", "workers/{name}/run", workers.run),
         Route("ObjectLocations", "GET", "object-locations", locations.show),

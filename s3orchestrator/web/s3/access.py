@@ -9,6 +9,7 @@ from hmac import compare_digest
 
 from attrs import define, field, frozen
 
+from s3orchestrator.config.live import Live
 from s3orchestrator.config.sections import BucketConfig, Config, CredentialConfig, UserConfig
 from s3orchestrator.domain.records import Bucket
 from s3orchestrator.objects.catalog import Catalog
@@ -69,10 +70,15 @@ class Authenticated:
 
 @define(eq=False)
 class Credentials:
-    """Every credential of the configuration, by what a request shows."""
+    """
+    Every credential of the configuration, by what a request shows.
+
+    `keys` are signing keys made of them: whoever lets go of a secret lets go of its keys.
+    """
 
     _secrets: Mapping[str, tuple[str, Identity]]
     _tokens: tuple[tuple[bytes, Identity], ...]
+    keys: SigningKeys = field(factory=SigningKeys, init=False)
 
     @classmethod
     def of(cls, config: Config) -> Credentials:
@@ -122,24 +128,24 @@ class AccessControl:
     buckets a missing bucket looks like somebody else's.
     """
 
-    _credentials: Credentials
+    _credentials: Live[Credentials]
     _catalog: Catalog
     _region: str | None = None
-    _keys: SigningKeys = field(factory=SigningKeys)
 
     def authenticate(self, call: Call) -> Authenticated:
         """:raises S3Error: the caller is not recognised, or the signature is wrong, late or early."""
         claim = parse(call)
         if claim is None:
             return self._by_token(call)
-        secret, identity = self._credentials.secret_of(claim.credential.access_key_id)
-        verified = verify(claim, call, secret, now=call.now, region=self._region, keys=self._keys)
+        known = self._credentials.now
+        secret, identity = known.secret_of(claim.credential.access_key_id)
+        verified = verify(claim, call, secret, now=call.now, region=self._region, keys=known.keys)
         assert identity is not None  # verify refuses a missing secret
         return Authenticated(identity, verified)
 
     def _by_token(self, call: Call) -> Authenticated:
         tokens = call.headers.get(TOKEN_HEADER)
-        identity = self._credentials.of_token(tokens[0]) if tokens and len(tokens) == 1 else None
+        identity = self._credentials.now.of_token(tokens[0]) if tokens and len(tokens) == 1 else None
         if identity is None:
             raise S3Error("AccessDenied")
         return Authenticated(identity)

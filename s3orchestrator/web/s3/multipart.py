@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from attrs import define
 
+from s3orchestrator.config.live import Live
 from s3orchestrator.domain.records import Part, Version
 from s3orchestrator.objects.engine import Objects
 from s3orchestrator.objects.parts import PartPlace, PartSource
@@ -31,7 +34,7 @@ class MultipartOperations:
     _objects: Objects
     _access: AccessControl
     _max_object_size: int
-    _max_uploads_by_bucket: dict[str, int]
+    _max_uploads_by_bucket: Live[Mapping[str, int]]
 
     async def create(self, task: Task) -> Response:
         call = task.call
@@ -44,7 +47,7 @@ class MultipartOperations:
             owner=task.identity.owner_id,
             algorithm=algorithm,
             kind=kind,
-            max_open=self._max_uploads_by_bucket.get(task.bucket.name, 0),
+            max_open=self._max_uploads_by_bucket.now.get(task.bucket.name, 0),
         )
         headers = {}
         if algorithm and kind:

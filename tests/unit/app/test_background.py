@@ -17,7 +17,7 @@ class ServicesTests(SynchronousTestCase):
         self.h = Harness()
 
     def built(self, mode: str) -> Background:
-        self.h.core.config = evolve(self.h.core.config, mode=mode)
+        self.h.core.in_force.config = evolve(self.h.core.config, mode=mode)
         return Services.of(self.h.core).build()
 
     def results(self, background: Background) -> dict[str, str | None]:

@@ -81,9 +81,9 @@ class GuardsTests(SynchronousTestCase):
         self.build(breakers=False)
         self.counters.add(self.name, Counters(1, 0, 900))
         self.assertFalse(self.guards.may_write(self.name, 200))
-        self.in_force.reload(load(self.configuration(1100), {}).config)
+        self.in_force.reload(load(self.configuration(1100), {}).config, 0.0)
         self.assertTrue(self.guards.may_write(self.name, 200))
-        self.in_force.reload(load(self.configuration(0), {}).config)
+        self.in_force.reload(load(self.configuration(0), {}).config, 0.0)
         self.assertTrue(self.guards.may_write(self.name, 10**12))
 
     def test_without_breakers(self) -> None:

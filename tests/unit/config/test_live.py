@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
-from s3orchestrator.config.live import Changes, InForce, Live, difference, merged
+from s3orchestrator.config.live import Attempt, Changes, InForce, Live, difference, merged
 from s3orchestrator.config.loader import load
 from s3orchestrator.config.sections import Config
 from tests.unit.config.samples import BACKENDS, BUCKETS, MINIMAL, SERVER, two_backends
@@ -28,8 +28,27 @@ class LiveTests(SynchronousTestCase):
         inForce = InForce(config(MINIMAL))
         level = inForce.live.part(lambda config: config.server).part(lambda server: server.log_level)
         self.assertEqual(level.now, "info")
-        inForce.reload(config(MINIMAL.replace("server:", "server:\n  log_level: debug")))
+        inForce.reload(config(MINIMAL.replace("server:", "server:\n  log_level: debug")), at=1.0)
         self.assertEqual(level.now, "debug")
+
+    def test_derived(self) -> None:
+        """What takes work is made once, and anew only when its settings have changed."""
+        inForce, made = InForce(config(MINIMAL)), []
+        names = inForce.live.part(lambda config: config.buckets).derived(
+            lambda buckets: made.append(buckets) or [bucket.name for bucket in buckets]
+        )
+        self.assertEqual([names.now, names.now, len(made)], [["photos"], ["photos"], 1])
+        inForce.reload(config(MINIMAL.replace("photos\n", "pictures\n")), at=1.0)
+        self.assertEqual([names.now, names.now, len(made)], [["pictures"], ["pictures"], 2])
+
+    def test_generations(self) -> None:
+        """A configuration that is taken over is counted; one that cannot be used is remembered."""
+        inForce = InForce(config(MINIMAL))
+        self.assertEqual((inForce.generation, inForce.last), (1, None))
+        changes = inForce.reload(config(MINIMAL.replace("9000", "9001")), at=5.0)
+        self.assertEqual((inForce.generation, inForce.last), (2, Attempt(5.0, changes)))
+        inForce.keep(["nonsense"], at=6.0)
+        self.assertEqual((inForce.generation, inForce.last), (2, Attempt(6.0, errors=("nonsense",))))
 
     def test_fixed(self) -> None:
         """What never changes can be held alike."""

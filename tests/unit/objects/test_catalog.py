@@ -64,6 +64,27 @@ class CatalogTests(SynchronousTestCase):
             assert isinstance(error, BucketExists)
             self.assertEqual(error.owned, owned)
 
+    def test_another_file(self) -> None:
+        """Another file takes effect in one step: what it adds is served, what it leaves out is not."""
+        self.w.run(self.catalog.create("docs", "alice"))
+        adopted = self.w.run(self.catalog.adopt(["docs", "music"]))
+        self.assertEqual(self.names(), ["docs", "photos"])
+        self.catalog.take_over(["docs", "music"], adopted)
+        self.assertEqual(self.names(), ["docs", "music"])
+        self.assertTrue(self.catalog.is_of_file(self.catalog.get("docs")))
+        self.catalog.take_over(["photos"], self.w.run(self.catalog.adopt(["photos"])))
+        self.assertEqual(self.names(), ["docs", "photos"])
+        self.w.run(self.catalog.reload())
+        self.assertEqual(self.names(), ["docs", "photos"])
+
+    def test_deleted_before_it_is_taken_over(self) -> None:
+        """A bucket that its owner removes while another file is prepared is not served again."""
+        self.w.run(self.catalog.create("docs", "alice"))
+        adopted = self.w.run(self.catalog.adopt(["docs"]))
+        self.w.run(self.catalog.delete(self.catalog.get("docs")))
+        self.catalog.take_over(["docs", "photos"], adopted)
+        self.assertEqual(self.names(), ["photos"])
+
     def test_not_in_the_file_any_more(self) -> None:
         """A bucket taken out of the file is not served, and its name stays taken."""
         self.w.run(self.w.putting("k", SMALL))

@@ -13,16 +13,18 @@ from prometheus_client import REGISTRY
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
-from s3orchestrator.app.core import build_core
+from s3orchestrator.app.core import Core, build_core
 from s3orchestrator.backends.faults import Fault
 from s3orchestrator.backends.memory import Held, MemoryBackend
 from s3orchestrator.bodies.sources import collect
 from s3orchestrator.concurrency import start
+from s3orchestrator.config.live import InForce
+from s3orchestrator.config.sections import Config
 from s3orchestrator.domain.describing import Known, describe
 from s3orchestrator.domain.naming import ENTROPY, hashed_prefix, token, unique_prefix
 from s3orchestrator.domain.records import Blob, BlobState, Version
 from s3orchestrator.errors import NoSuchKey, NotSeen, OrchestratorError, StoreUnavailable
-from s3orchestrator.interfaces import Description, Stored, Traits
+from s3orchestrator.interfaces import Description, IBackend, Stored, Traits
 from s3orchestrator.objects.broadcasting import MAX_LOOKS
 from s3orchestrator.objects.copying import CopyOrder
 from s3orchestrator.objects.locations import Location
@@ -84,6 +86,10 @@ class DegradedCase(SynchronousTestCase):
 
     def make_backend(self, name: str, clock: Clock) -> MemoryBackend:
         return Telling(name, clock, self.traits) if self.traits else Telling(name, clock)
+
+    def build(self, config: Config, held: dict[str, IBackend]) -> Core:
+        """Another core on the same ledger."""
+        return self.h.run(build_core(InForce(config), self.h.clock, self.opening.ledger, held))
 
     def put(
         self, key: str, data: bytes, metadata: ObjectMetadata = EVERYTHING, **headers: list[bytes]
@@ -379,7 +385,7 @@ class RefusedTests(DegradedCase):
         self.put("l", LARGE)
         config = self.h.core.config
         config = evolve(config, backends=config.backends[:1])
-        core = self.h.run(build_core(config, self.h.clock, self.opening.ledger, {"a": self.h.backend("a")}))
+        core = self.build(config, {"a": self.h.backend("a")})
         self.opening.ledger.is_off = True
         self.h.expect(StoreUnavailable, core.objects.reading.find(self.h.bucket, "k", degraded="HeadObject"))
 
@@ -475,7 +481,7 @@ class AskingTests(DegradedCase):
         breaker = evolve(config.circuit_breaker, **more)
         held = {name: self.h.backend(name) for name in ("a", "b")}
         config = evolve(config, circuit_breaker=breaker)
-        core = self.h.run(build_core(config, self.h.clock, self.opening.ledger, held))
+        core = self.build(config, held)
         self.reading = core.objects.reading
         return core
 

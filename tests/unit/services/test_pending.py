@@ -23,7 +23,7 @@ class Left:
             self.w.run(self.blobs.reserve(self.w.bucket, f"{number}", 1, ["a"]))
         self.w.run(lease.give_back())
         self.w.run(lease.renew())
-        self.reaper = PendingReaper(self.blobs, 3600.0)
+        self.reaper = PendingReaper(self.blobs, lambda: 3600.0)
 
     def states(self) -> set[BlobState]:
         return {blob.state for blob in self.w.run(self.blobs.names("a"))}

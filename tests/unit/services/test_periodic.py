@@ -121,6 +121,16 @@ class PeriodicTests(SynchronousTestCase):
         self.successResultOf(service.stopService())
         self.assertEqual(self.clock.getDelayedCalls(), [])
 
+    def test_another_interval_at_the_start(self) -> None:
+        """Who has not begun to tick yet does not wait any longer than the new interval."""
+        service = Periodic("work", 3600, self.work, self.clock, chance=lambda: 1.0)
+        service.startService()
+        service.set_interval(60)
+        self.clock.advance(60)
+        self.assertEqual(self.ran, [60])
+        service.stopService()
+        self.assertEqual(self.clock.getDelayedCalls(), [])
+
     def test_another_interval(self) -> None:
         """A running service takes another pace."""
         self.service.startService()

@@ -24,6 +24,7 @@ from s3orchestrator.web.admin.cleanup import CleanupQueue
 from s3orchestrator.web.admin.ledger import Checks, UsageFlush
 from s3orchestrator.web.admin.locations import Locations
 from s3orchestrator.web.admin.logs import LogLevel
+from s3orchestrator.web.admin.reloads import ReloadStatus
 from s3orchestrator.web.admin.status import Gauges, Status
 from s3orchestrator.web.admin.workers import WAIT, Workers
 from tests.unit.objects.world import SMALL, World
@@ -410,3 +411,24 @@ class OthersTests(EndpointCase):
         for body in ({"level": "loud"}, {"level": None}, {}, {"level": ["info"]}, {"loudness": "info"}):
             self.assertEqual(self.refusal(logs.change, {}, body)[0], 400)
         self.assertEqual(self.ask(logs.show), {"level": LEVELS[-1]})
+
+    def test_reload_status(self) -> None:
+        """What became of the last file, and how many there have been."""
+        in_force = self.w.core.in_force
+        status = ReloadStatus(in_force)
+        shown = {"generation": 1, "status": "never", "at": None, "error": None, "changed": [], "ignored": []}
+        self.assertEqual(self.ask(status.show), shown)
+        config = in_force.config
+        other = evolve(
+            config,
+            routing_strategy="spread",
+            rate_limit=evolve(config.rate_limit, burst=7),
+        )
+        in_force.reload(other, at=1_750_000_000.0)
+        shown.update(generation=2, status="success", at="2025-06-15T15:06:40Z")
+        shown.update(changed=["rate_limit.burst"], ignored=["routing_strategy"])
+        self.assertEqual(self.ask(status.show), shown)
+        in_force.keep(["buckets: is wrong", "users: too"], at=1_750_000_001.0)
+        shown.update(status="failed", at="2025-06-15T15:06:41Z", error="buckets: is wrong; users: too")
+        self.assertEqual(self.ask(status.show), {**shown, "changed": [], "ignored": []})
+        self.assertEqual(self.refusal(status.show, more="x")[0], 400)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from twisted.trial.unittest import SynchronousTestCase
 
+from s3orchestrator.config.live import Live
 from s3orchestrator.protocol.errors import S3Error
 from s3orchestrator.protocol.operations import Operation
 from s3orchestrator.testing.harness import Harness
@@ -14,7 +15,7 @@ class RemovingTests(SynchronousTestCase):
     def setUp(self) -> None:
         self.world = Harness()
         self.catalog = self.world.core.objects.catalog
-        self.access = AccessControl(Credentials({}, ()), self.catalog)
+        self.access = AccessControl(Live.fixed(Credentials({}, ())), self.catalog)
         self.bob = Identity(frozenset(), user="bob", may_create=True)
         self.world.run(self.catalog.create("shared", "bob"))
 

@@ -6,6 +6,7 @@ from typing import Any
 
 from twisted.trial.unittest import SynchronousTestCase
 
+from s3orchestrator.config.live import Live
 from s3orchestrator.protocol.operations import Operation
 from s3orchestrator.testing.harness import Harness
 from s3orchestrator.web.s3.access import AccessControl, Credentials
@@ -23,11 +24,11 @@ class DispatchTests(SynchronousTestCase):
         Every operation that can be asked for has somebody who does it, each its own.
         """
         core = Harness().core
-        access = AccessControl(Credentials.of(core.config), core.objects.catalog)
+        access = AccessControl(core.live.derived(Credentials.of), core.objects.catalog)
         table: Any = dispatch_table(
             BucketOperations(core.objects, access),
             ObjectOperations(core.objects, access, 1),
-            MultipartOperations(core.objects, access, 1, {}),
+            MultipartOperations(core.objects, access, 1, Live.fixed({})),
         )
         self.assertEqual(set(table), set(Operation))
         self.assertEqual(
