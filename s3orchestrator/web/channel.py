@@ -29,7 +29,7 @@ from s3orchestrator.protocol.http1 import find_head, parse_head
 from s3orchestrator.protocol.transfer import ChunkedDecoder, LengthDecoder, MalformedChunks
 from s3orchestrator.telemetry.http import OTHER
 from s3orchestrator.web.client_address import peer_address
-from s3orchestrator.web.limits import LINGER, Patience, Watch
+from s3orchestrator.web.limits import LINGER, RETIRING, Patience, Watch
 from s3orchestrator.web.request import Request
 from s3orchestrator.web.request_body import DISCARD_LIMIT, NO_BODY, READ_AHEAD, RequestBody
 from s3orchestrator.web.request_ids import new_request_id
@@ -224,9 +224,18 @@ class StreamingChannel(Protocol):
         self._close()
 
     def retire(self) -> None:
-        """Close now if idle, else after the response in progress."""
-        if self._request is None and self._body is None and not self._is_closing:
-            self._close()
+        """
+        Close after the next response, and soon if there is nothing to answer.
+
+        Not at once: whoever has just connected, or asks without pause, may have sent a request
+        that has not arrived yet, and could not tell whether it was carried out.
+        """
+        if self._request is None and self._body is None and not (self._is_closing or self._buffer):
+            left = self._since + RETIRING - self._clock.seconds()
+            if left <= 0:
+                self._close()
+            else:
+                self._watch.look_often(left)
 
     def spare(self) -> tuple[bool, float] | None:
         """
@@ -409,6 +418,8 @@ class StreamingChannel(Protocol):
         if self._request is None:
             if body is not None:
                 return Patience(LINGER, self._since, self._close)
+            if self.site.is_retiring and not self._buffer:
+                return Patience(RETIRING, self._since, self._close)
             if self._buffer or self._is_fresh:
                 return Patience(limits.read_header_timeout, self._since, self._give_up_head)
             return Patience(limits.idle_timeout, self._since, self._close)

@@ -8,6 +8,7 @@ from attrs import frozen
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
 
 LINGER = 1.0  # seconds: how long a client may take to hear that nobody wants the rest of its upload
+RETIRING = 1.0  # seconds: how long a connection may be silent once we are told to stop
 
 
 @frozen

@@ -10,7 +10,7 @@ from zope.interface import implementer
 
 from s3orchestrator.errors import BodyAborted, BodyStalled
 from s3orchestrator.web.channel import TURN
-from s3orchestrator.web.limits import LINGER
+from s3orchestrator.web.limits import LINGER, RETIRING
 from s3orchestrator.web.request import Request
 from s3orchestrator.web.request_body import DISCARD_LIMIT, READ_AHEAD
 from tests.unit.web.serving import LIMITS, Answers, Served, gather, path_as_body
@@ -415,7 +415,7 @@ class ClosingTests(ChannelTests):
         self.assertEqual(self.answers.requests, [])
 
     def test_draining(self) -> None:
-        """A site that drains closes what is idle at once, and the rest after its answer."""
+        """A site that drains closes a connection after its answer."""
         self.served.send(GET % 1)
         drained = Deferred.fromCoroutine(self.served.site.drain(5))
         self.assertFalse(self.served.wire.disconnecting)
@@ -442,11 +442,37 @@ class ClosingTests(ChannelTests):
         self.successResultOf(drained)
 
     def test_drained_idle(self) -> None:
-        """An idle connection is closed as soon as the site drains."""
+        """A connection that has been silent for a while is closed as soon as the site drains."""
+        self.served.clock.advance(RETIRING)
         drained = Deferred.fromCoroutine(self.served.site.drain(5))
         self.assertTrue(self.served.wire.disconnecting)
         self.served.leave()
         self.successResultOf(drained)
+
+    def test_drained_fresh(self) -> None:
+        """Who has just connected has a moment to ask."""
+        Deferred.fromCoroutine(self.served.site.drain(5))
+        self.served.clock.advance(RETIRING - 0.1)
+        self.assertFalse(self.served.wire.disconnecting)
+        self.served.clock.advance(0.1)
+        self.assertTrue(self.served.wire.disconnecting)
+
+    def test_drained_between_requests(self) -> None:
+        """A request that was under way when the site began to drain is answered; it is the last."""
+        self.served.send(GET % 1)
+        self.respond()
+        Deferred.fromCoroutine(self.served.site.drain(5))
+        self.served.clock.advance(RETIRING / 2)
+        self.served.send(GET % 2)
+        self.assertIn(b"Connection: close", self.respond())
+        self.assertTrue(self.served.wire.disconnecting)
+
+    def test_drained_in_mid_head(self) -> None:
+        """A request of which the beginning has arrived has all the time that heads have."""
+        self.served.send(b"GET / HTTP/1.1\r\n")
+        Deferred.fromCoroutine(self.served.site.drain(60))
+        self.served.clock.advance(LIMITS.read_header_timeout - 0.1)
+        self.assertFalse(self.served.wire.disconnecting)
 
     def test_drained_by_force(self) -> None:
         """Who takes longer than the limit is cut off."""
