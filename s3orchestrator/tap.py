@@ -12,7 +12,14 @@ from twisted.python.failure import Failure
 
 from s3orchestrator.app.notifying import Notifier
 from s3orchestrator.app.orchestrator import Orchestrator, build
-from s3orchestrator.app.process import begun, exit_with, note_further_signals, on_hangup, take_descriptors
+from s3orchestrator.app.process import (
+    begun,
+    exit_with,
+    note_further_signals,
+    on_hangup,
+    take_descriptors,
+    take_sockets,
+)
 from s3orchestrator.app.reloading import Source
 from s3orchestrator.concurrency import start
 from s3orchestrator.config.problems import ConfigErrors
@@ -47,7 +54,8 @@ class OrchestratorService(Service):
         set_level(config.server.log_level)
         take_descriptors()
         notifier = Notifier.of(os.environ, reactor)
-        self._orchestrator = orchestrator = build(config, reactor, source=source, notifier=notifier)
+        orchestrator = build(config, reactor, source=source, notifier=notifier, inherited=take_sockets())
+        self._orchestrator = orchestrator
         on_hangup(reactor, orchestrator.reload)
         start(orchestrator.start()).addCallbacks(lambda _: begun(), self._failed)
 

@@ -36,6 +36,10 @@ class Background:
         """Collect services that have not been started."""
         return cls({service.name: service for service in services}, intervals or {})
 
+    def add(self, service: Periodic) -> None:
+        """Add one, before all are started."""
+        self._services[service.name] = service
+
     def start(self) -> None:
         """Let all of them tick."""
         for service in self._services.values():

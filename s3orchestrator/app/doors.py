@@ -2,26 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from random import Random
 
 from attrs import define, field
 from twisted.web.resource import Resource
 
 from s3orchestrator.app.administration import Administration
-from s3orchestrator.app.background import Background
+from s3orchestrator.app.background import HOUR, Background
+from s3orchestrator.app.certificates import Certificates
 from s3orchestrator.app.core import Core
 from s3orchestrator.app.monitoring import Monitoring
 from s3orchestrator.app.process import most_connections
-from s3orchestrator.bodies.sockets import Port
-from s3orchestrator.concurrency import start
 from s3orchestrator.config.features import RateLimitConfig
 from s3orchestrator.config.live import Live
 from s3orchestrator.config.sections import Config
+from s3orchestrator.services.periodic import Periodic
 from s3orchestrator.telemetry.http import TRAFFIC
+from s3orchestrator.telemetry.logging import make_logger
 from s3orchestrator.web.admission import Admission, Pool
 from s3orchestrator.web.health import Health
+from s3orchestrator.web.inherited import Inherited
 from s3orchestrator.web.limits import Limits
+from s3orchestrator.web.listeners import Listener, open_listener
 from s3orchestrator.web.rate_limit import RateLimit
 from s3orchestrator.web.root import Elsewhere, Root
 from s3orchestrator.web.s3.access import AccessControl, Credentials
@@ -31,7 +34,7 @@ from s3orchestrator.web.s3.object import ObjectOperations
 from s3orchestrator.web.s3.patience import Patience
 from s3orchestrator.web.s3.resource import S3Resource
 from s3orchestrator.web.s3.service import BucketOperations
-from s3orchestrator.web.site import StreamingSite, listen
+from s3orchestrator.web.site import StreamingSite
 from s3orchestrator.web.tls import ServerTls
 
 DRAIN_LIMIT = 30.0  # seconds that requests in flight have to finish once we are told to stop
@@ -39,16 +42,18 @@ DRAIN_LIMIT = 30.0  # seconds that requests in flight have to finish once we are
 
 @define(eq=False)
 class Doors:
-    """Listens, from `open` to `close`."""
+    """Listens, from `open` to `close`; `inherited` are sockets that were opened for us."""
 
+    log = make_logger()
     _core: Core
     _background: Background
+    _inherited: Inherited = field(factory=Inherited)
     _health: Health = field(init=False)
     _site: StreamingSite = field(init=False)
-    _port: Port | None = field(default=None, init=False)
-    _tls: ServerTls | None = field(default=None, init=False)
+    _listeners: list[Listener] = field(factory=list, init=False)
     _administration: Administration = field(init=False)
     _monitoring: Monitoring = field(init=False)
+    _certificates: Certificates = field(init=False)
 
     def __attrs_post_init__(self) -> None:
         server = self._config.server
@@ -71,6 +76,8 @@ class Doors:
             self._monitoring.beside_buckets(),
             self._rate_limit_settings,
         )
+        self._certificates = Certificates(lambda: self._tls, self._core.reactor)
+        self._background.add(Periodic("certificates", HOUR, self._certificates.run_once, self._core.reactor))
         self._site = StreamingSite(root, limits, self._core.reactor, most_connections(), TRAFFIC)
 
     @property
@@ -78,34 +85,57 @@ class Doors:
         return self._core.config
 
     @property
-    def _rate_limit_settings(self) -> Live[RateLimitConfig]:
-        return Live.fixed(self._config).part(lambda config: config.rate_limit)
+    def _tls(self) -> Sequence[ServerTls]:
+        return [listener.tls for listener in self._listeners if listener.tls is not None]
 
     @property
-    def endpoint(self) -> str:
-        """The URL that clients use; once open."""
-        assert self._port is not None
-        address = self._port.getHost()  # type: ignore[no-untyped-call]
-        host = "127.0.0.1" if address.host in ("0.0.0.0", "::") else address.host
-        host = f"[{host}]" if ":" in host else host
-        return f"{'https' if self._config.server.tls.enabled else 'http'}://{host}:{address.port}"
+    def _rate_limit_settings(self) -> Live[RateLimitConfig]:
+        return self._core.live.part(lambda config: config.rate_limit)
 
-    def open(self) -> None:
-        """:raises CannotListenError: the address is somebody else's, or not ours to have."""
-        self._monitoring.open()
+    @property
+    def endpoints(self) -> Sequence[str]:
+        """The URLs that clients use; once open."""
+        return [endpoint for listener in self._listeners for endpoint in listener.endpoints]
+
+    async def open(self) -> None:
+        """
+        Listen everywhere.
+
+        :raises ListenError: an address is somebody else's, or not ours to have; nobody listens then.
+        :raises TlsError: a certificate cannot be used; likewise.
+        """
         try:
-            self._open()
+            self._monitoring.open(self._inherited)
+            for listener in self._config.server.places:
+                self._listeners.append(
+                    open_listener(self._core.reactor, listener, self._site, self._inherited)
+                )
         except BaseException:
-            start(self._monitoring.close())
+            await self._stop_listening()
+            await self._monitoring.close()
             raise
-
-    def _open(self) -> None:
-        server = self._config.server
-        if server.tls.enabled:
-            self._tls = ServerTls(
-                server.tls.cert_file, server.tls.key_file, server.tls.min_version, server.tls.client_ca_file
+        if self._inherited.names:
+            self.log.warn(
+                "passed sockets are not used: {names}; no listener is at systemd: and that name",
+                names=", ".join(self._inherited.names),
             )
-        self._port = listen(self._core.reactor, server.listen.host, server.listen.port, self._site, self._tls)
+        self._certificates.look()
+
+    def prepare_reload(self, new: Config) -> Callable[[], None]:
+        """
+        Read the certificates again.
+
+        :returns: what takes them over, and cannot fail.
+        :raises TlsError: they cannot be used; nothing has changed.
+        """
+        prepared = [tls.prepare() for tls in self._tls]
+
+        def take_over() -> None:
+            for each in prepared:
+                each()
+            self._certificates.look()
+
+        return take_over
 
     def say_ready(self, ready: bool) -> None:
         """Tell balancers whether to send requests."""
@@ -113,11 +143,14 @@ class Doors:
 
     async def close(self) -> None:
         """Refuse new connections, and let what is in flight finish within a limit."""
-        if self._port is not None:
-            await self._port.stopListening()  # type: ignore[no-untyped-call]
-            await self._administration.stop()
-            await self._site.drain(DRAIN_LIMIT)
-            await self._monitoring.close()
+        await self._stop_listening()
+        await self._administration.stop()
+        await self._site.drain(DRAIN_LIMIT)
+        await self._monitoring.close()
+
+    async def _stop_listening(self) -> None:
+        for listener in self._listeners:
+            await listener.close()
 
     def _s3(self) -> S3Resource:
         core, server = self._core, self._config.server
@@ -142,15 +175,6 @@ class Doors:
             Patience(core.reactor),
         )
 
-    def prepare_reload(self, new: Config) -> Callable[[], None]:
-        """
-        Read the certificates again.
-
-        :returns: what takes them over, and cannot fail.
-        :raises TlsError: they cannot be used; nothing has changed.
-        """
-        return self._tls.prepare() if self._tls is not None else _nothing
-
     def _admission(self) -> Admission:
         server, clock, chance = self._config.server, self._core.reactor, Random().random
 
@@ -166,7 +190,3 @@ class Doors:
 def _most_uploads(config: Config) -> Mapping[str, int]:
     """How many multipart uploads may be open in each bucket."""
     return {bucket.name: bucket.max_multipart_uploads for bucket in config.buckets}
-
-
-def _nothing() -> None:
-    """There are no certificates."""

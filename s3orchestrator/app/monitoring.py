@@ -7,15 +7,16 @@ from prometheus_client import REGISTRY
 from twisted.web.resource import Resource
 
 from s3orchestrator.app.core import Core
-from s3orchestrator.bodies.sockets import Port
 from s3orchestrator.config.features import MetricsConfig
-from s3orchestrator.config.scalars import parse_address
+from s3orchestrator.config.server import ListenerConfig
 from s3orchestrator.telemetry import build
 from s3orchestrator.telemetry.lag import ReactorLag
+from s3orchestrator.web.inherited import Inherited
 from s3orchestrator.web.limits import Limits
+from s3orchestrator.web.listeners import Listener, open_listener
 from s3orchestrator.web.metrics import MetricsPage, Pages
 from s3orchestrator.web.root import Elsewhere, Root
-from s3orchestrator.web.site import StreamingSite, listen
+from s3orchestrator.web.site import StreamingSite
 
 # Scrapers are few, and their requests short.
 LIMITS = Limits(read_header_timeout=10.0, read_timeout=10.0, write_timeout=30.0, idle_timeout=120.0)
@@ -36,7 +37,7 @@ class Monitoring:
     _page: MetricsPage = field(init=False)
     _lag: ReactorLag = field(init=False)
     _site: StreamingSite | None = field(default=None, init=False)
-    _port: Port | None = field(default=None, init=False)
+    _listener: Listener | None = field(default=None, init=False)
 
     def __attrs_post_init__(self) -> None:
         build.show()
@@ -56,22 +57,23 @@ class Monitoring:
         settings = self._settings
         return self._mounted if settings.enabled and not settings.listen else None
 
-    def open(self) -> None:
-        """:raises CannotListenError: the address is somebody else's, or not ours to have."""
+    def open(self, inherited: Inherited) -> None:
+        """:raises ListenError: the address is somebody else's, or not ours to have."""
         settings, reactor = self._settings, self._core.reactor
         if not settings.enabled:
             return
         self._lag.start()
         if not settings.listen:
             return
-        address = parse_address(settings.listen)
         root = Root(self._health, Elsewhere(), (), metrics=self._mounted)
         self._site = StreamingSite(root, LIMITS, reactor, MOST_CONNECTIONS)
-        self._port = listen(reactor, address.host, address.port, self._site)
+        self._listener = open_listener(
+            reactor, ListenerConfig(address=settings.listen), self._site, inherited
+        )
 
     async def close(self) -> None:
         """Go last: how a process stops is of interest, too."""
         self._lag.stop()
-        if self._port is not None and self._site is not None:
-            await self._port.stopListening()  # type: ignore[no-untyped-call]
+        if self._listener is not None and self._site is not None:
+            await self._listener.close()
             await self._site.drain(DRAIN_LIMIT)

@@ -20,6 +20,7 @@ from s3orchestrator.config.sections import Config
 from s3orchestrator.errors import OrchestratorError, StoreUnavailable
 from s3orchestrator.services.pending import note_dropped
 from s3orchestrator.telemetry.logging import make_logger
+from s3orchestrator.web.inherited import Inherited
 
 CLEAN_LIMIT = 3.0  # seconds that cleaning up has once we are told to stop; the next start goes on with it
 
@@ -34,6 +35,7 @@ class Orchestrator:
     _wrapping: Wrapping | None
     _source: Source | None
     _notifier: Notifier
+    _inherited: Inherited
     _core: Core | None = field(default=None, init=False)
     _doors: Doors | None = field(default=None, init=False)
     _background: Background | None = field(default=None, init=False)
@@ -49,9 +51,14 @@ class Orchestrator:
 
     @property
     def endpoint(self) -> str:
-        """The URL that clients use; once started."""
+        """The first of the URLs that clients use; once started."""
         assert self._doors is not None
-        return self._doors.endpoint
+        return self._doors.endpoints[0]
+
+    @property
+    def _places(self) -> str:
+        assert self._doors is not None
+        return ", ".join(self._doors.endpoints)
 
     @property
     def core(self) -> Core:
@@ -87,8 +94,8 @@ class Orchestrator:
             services = Services.of(core)
             await self._prepare(core, services)
             self._background = services.build()
-            self._doors = Doors(core, self._background)
-            self._doors.open()
+            self._doors = Doors(core, self._background, self._inherited)
+            await self._doors.open()
         except BaseException:
             await self._close(core)
             raise
@@ -98,8 +105,8 @@ class Orchestrator:
         self._background.run_all()
         self._doors.say_ready(True)
         self._begin_to_listen_for_reloads(core, self._doors, self._background)
-        self._notifier.ready(f"serving at {self.endpoint}")
-        self.log.info("serving at {endpoint}", endpoint=self.endpoint)
+        self._notifier.ready(f"serving at {self._places}")
+        self.log.info("serving at {endpoints}", endpoints=self._places)
         if self._is_reload_wanted:
             self.reload()
 
@@ -112,7 +119,7 @@ class Orchestrator:
             doors.prepare_reload,
             background.take_over_intervals,
             self._notifier.reloading,
-            lambda outcome: self._notifier.ready(f"serving at {self.endpoint}; {outcome}"),
+            lambda outcome: self._notifier.ready(f"serving at {self._places}; {outcome}"),
         )
 
     def reload(self) -> None:
@@ -218,11 +225,13 @@ def build(
     wrapping: Wrapping | None = None,
     source: Source | None = None,
     notifier: Notifier | None = None,
+    inherited: Inherited | None = None,
 ) -> Orchestrator:
     """
     Return an orchestrator that has not been started.
 
-    `source` is where `config` was read, and can be read again; `notifier` is for programs.
+    `source` is where `config` was read, and can be read again; `notifier` and `inherited`,
+    sockets that were opened for us, are for programs.
     """
     told = notifier or Notifier("", 0.0, reactor)
-    return Orchestrator(InForce(config), reactor, wrapping, source, told)
+    return Orchestrator(InForce(config), reactor, wrapping, source, told, inherited or Inherited())

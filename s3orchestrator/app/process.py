@@ -13,6 +13,7 @@ from signal import SIGHUP, SIGINT, SIGTERM, signal
 from typing import Any
 
 from s3orchestrator.telemetry.logging import make_logger
+from s3orchestrator.web.inherited import Inherited, forget
 
 _log = make_logger()
 
@@ -66,6 +67,13 @@ def take_descriptors() -> None:
     hard = getrlimit(RLIMIT_NOFILE)[1]
     with suppress(OSError, ValueError):  # the kernel may have come to allow less
         setrlimit(RLIMIT_NOFILE, (hard, hard))
+
+
+def take_sockets() -> Inherited:
+    """Take what was opened for us (socket activation), so that nobody we start takes it, too; once."""
+    inherited = Inherited.of(os.environ, os.getpid())
+    forget(os.environ)
+    return inherited
 
 
 def most_connections() -> int | None:

@@ -7,7 +7,8 @@ from typing import Any
 from s3orchestrator.backends.directory import DirectoryBackend
 from s3orchestrator.backends.memory import MemoryBackend
 from s3orchestrator.concurrency import deadline
-from s3orchestrator.config.sections import BackendConfig, ServerConfig
+from s3orchestrator.config.sections import BackendConfig
+from s3orchestrator.config.server import ServerConfig
 from s3orchestrator.errors import BackendUnavailable
 from s3orchestrator.interfaces import IBackend
 from s3orchestrator.telemetry.logging import make_logger

@@ -21,7 +21,8 @@ from s3orchestrator.backends.s3_requests import S3Requests, place_of
 from s3orchestrator.backends.s3_uploads import S3Uploads
 from s3orchestrator.backends.transport import HttpClient
 from s3orchestrator.bodies.sources import BytesBody
-from s3orchestrator.config.sections import BackendConfig, ServerConfig
+from s3orchestrator.config.sections import BackendConfig
+from s3orchestrator.config.server import ServerConfig
 from s3orchestrator.errors import BackendRefused, BackendUnavailable, BlobChanged, NameTaken, NoSuchBlob
 from s3orchestrator.interfaces import (
     Description,

@@ -1,5 +1,5 @@
 """
-TCP connections that try to send at once, for the server and for the clients of backends.
+Connections that try to send at once, for the server and for the clients of backends.
 
 Twisted buffers what is written and asks epoll for permission first: three more system
 calls per message, although the kernel nearly always has room. Reads are larger too, for a
@@ -8,12 +8,17 @@ moving body costs per read, not per byte.
 
 from __future__ import annotations
 
+import os
+import socket
+import stat
 import sys
+from contextlib import suppress
 from fcntl import ioctl
 from termios import TIOCOUTQ
 from typing import Any
 
-from twisted.internet import main, tcp
+from twisted.internet import main, tcp, unix
+from twisted.internet.error import CannotListenError
 from twisted.internet.interfaces import IProtocolFactory
 from twisted.internet.protocol import ClientFactory
 from twisted.protocols.policies import ProtocolWrapper
@@ -126,6 +131,32 @@ class Port(tcp.Port):
     transport = Server
 
 
+class UnixServer(Connection, unix.Server):
+    """An accepted connection on a Unix socket."""
+
+
+class UnixPort(unix.Port):
+    """
+    A listening Unix socket whose connections send at once.
+
+    When it closes it removes its file, unless that is another one's by then.
+    """
+
+    transport = UnixServer
+    _file: tuple[int, int] | None = None
+
+    def startListening(self) -> None:
+        super().startListening()  # type: ignore[no-untyped-call]
+        if self._bindPath[:1] != _ABSTRACT:
+            self._file = _identity(self._bindPath)
+
+    def connectionLost(self, reason: Any) -> None:
+        with suppress(OSError):
+            if self._file is not None and _identity(self._bindPath) == self._file:
+                os.unlink(self._bindPath)
+        tcp.Port.connectionLost(self, reason)
+
+
 class Connector(tcp.Connector):
     """Opens a connection that sends at once."""
 
@@ -142,6 +173,86 @@ def listen_tcp(reactor: Any, host: str, port: int, factory: IProtocolFactory, ba
     listening = Port(port, factory, backlog, host, reactor)
     listening.startListening()
     return listening
+
+
+def listen_unix(
+    reactor: Any, path: str, mode: int, factory: IProtocolFactory, backlog: int = BACKLOG
+) -> UnixPort:
+    """
+    Listen on a Unix socket; one that a dead process has left behind is replaced.
+
+    :raises CannotListenError: somebody listens there, or no socket can be made there.
+    """
+    _remove_leftover(path)
+    listening = UnixPort(path.encode(), factory, backlog, mode, reactor)
+    listening.startListening()
+    return listening
+
+
+def adopt(reactor: Any, descriptor: int, factory: IProtocolFactory) -> Port | UnixPort:
+    """
+    Listen on a socket that somebody else has bound, and that may be used again after us.
+
+    Neither is it shut down when we close it, nor is the file of a Unix socket touched.
+
+    :raises CannotListenError: the descriptor is no socket that connections can be accepted from.
+    """
+    family = _listening_family(descriptor)
+    os.set_blocking(descriptor, False)
+    os.set_inheritable(descriptor, False)
+    if family != socket.AF_UNIX:
+        listening: Port = Port._fromListeningDescriptor(  # type: ignore[no-untyped-call]
+            reactor, descriptor, family, factory
+        )
+        listening.startListening()
+        return listening
+    adopted: UnixPort = UnixPort._fromListeningDescriptor(  # type: ignore[no-untyped-call]
+        reactor, descriptor, factory
+    )
+    # Twisted would change the file's mode, which is not ours, shut the socket down and shorten its queue.
+    adopted._bindPath = _ABSTRACT + adopted._bindPath
+    adopted._shouldShutdown = False
+    adopted.backlog = KEPT_BACKLOG
+    adopted.startListening()
+    return adopted
+
+
+_ABSTRACT = b"\0"
+KEPT_BACKLOG = 4096  # as systemd has it; the kernel knows a limit of its own
+
+
+def _listening_family(descriptor: int) -> int:
+    try:
+        with socket.socket(fileno=os.dup(descriptor)) as looked_at:
+            kind = looked_at.type
+            if kind == socket.SOCK_STREAM and looked_at.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN):
+                return looked_at.family
+    except OSError as error:
+        raise CannotListenError(None, f"descriptor {descriptor}", error) from error
+    raise CannotListenError(None, f"descriptor {descriptor}", OSError("it is no listening stream socket"))
+
+
+def _remove_leftover(path: str) -> None:
+    with suppress(FileNotFoundError):
+        if not stat.S_ISSOCK(os.lstat(path).st_mode):
+            raise CannotListenError(None, path, OSError("there is a file of that name, and it is no socket"))
+        with socket.socket(socket.AF_UNIX) as probe:
+            probe.setblocking(False)
+            try:
+                probe.connect(path)
+            except ConnectionRefusedError:
+                os.unlink(path)
+                return
+            except BlockingIOError:
+                pass  # whoever listens there has a full queue
+            except OSError as error:
+                raise CannotListenError(None, path, error) from error
+            raise CannotListenError(None, path, OSError("somebody else listens there"))
+
+
+def _identity(path: bytes) -> tuple[int, int]:
+    status = os.lstat(path)
+    return status.st_dev, status.st_ino
 
 
 def connect_tcp(

@@ -21,7 +21,8 @@ from attrs import define, frozen
 
 from s3orchestrator.config.loader import glance
 from s3orchestrator.config.problems import ConfigErrors
-from s3orchestrator.config.sections import ServerConfig
+from s3orchestrator.config.scalars import Address
+from s3orchestrator.config.server import ServerConfig
 
 URL, TOKEN = "S3O_ADMIN_URL", "S3O_ADMIN_TOKEN"
 _MOST_BYTES = 64 << 20
@@ -97,9 +98,11 @@ def place(url: str | None, config: str | None, environ: Mapping[str, str]) -> Pl
 
 def _from_file(path: Path, environ: Mapping[str, str], *, url_wanted: bool, token_wanted: bool) -> Place:
     config, problems = glance(path, environ)
-    wanted = ["server.listen_addr"] * url_wanted + ["ui.admin_token", "ui.admin_key"] * token_wanted
+    wanted = ("server.listen",) * url_wanted + ("ui.admin_token", "ui.admin_key") * token_wanted
     wrong = [
-        problem for problem in problems.errors if problem.path in wanted and problems.is_bad(problem.path)
+        problem
+        for problem in problems.errors
+        if problem.path.startswith(wanted) and problems.is_bad(problem.path)
     ]
     if config.ui.admin_token and token_wanted:
         wrong = [problem for problem in wrong if problem.path != "ui.admin_key"]
@@ -111,14 +114,22 @@ def _from_file(path: Path, environ: Mapping[str, str], *, url_wanted: bool, toke
             f"{path} has no ui.admin_token, so that the daemon has no admin API: set one and restart it;"
             f" or set {TOKEN}"
         )
+    url = _url_of(config.server) if url_wanted else ""
+    if url_wanted and not url:
+        raise CannotAsk(f"{path} has no address that could be asked: set {URL}, or give --url")
     name = "ui.admin_token" if config.ui.admin_token else "ui.admin_key"
-    return Place(_url_of(config.server) if url_wanted else "", token, f"{name} of {path}")
+    return Place(url, token, f"{name} of {path}")
 
 
 def _url_of(server: ServerConfig) -> str:
-    host = {"": "127.0.0.1", "0.0.0.0": "127.0.0.1", "::": "::1"}.get(server.listen.host, server.listen.host)
-    scheme = "https" if server.tls.enabled else "http"
-    return f"{scheme}://{f'[{host}]' if ':' in host else host}:{server.listen.port}"
+    """The first address that can be asked with what is in the file; a mutual TLS listener cannot."""
+    for listener in sorted(server.places, key=lambda listener: bool(listener.tls.client_ca_file)):
+        if listener.address and isinstance(listener.place, Address):
+            host, port = listener.place.host, listener.place.port
+            host = {"": "127.0.0.1", "0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)
+            scheme = "https" if listener.tls.enabled else "http"
+            return f"{scheme}://{f'[{host}]' if ':' in host else host}:{port}"
+    return ""
 
 
 @define(eq=False)

@@ -10,6 +10,7 @@ from s3orchestrator.cli.explaining import CommandOptions
 from s3orchestrator.cli.serve import serve
 from s3orchestrator.config.loader import load
 from s3orchestrator.config.problems import ConfigErrors
+from s3orchestrator.config.scalars import Address
 from s3orchestrator.telemetry.logging import terminal
 
 BUCKETS = (
@@ -69,7 +70,8 @@ def run(options: DemoOptions, stdout: TextIO, stderr: TextIO) -> int:
         for problem in errors.problems:
             stderr.write(f"s3orchestrator demo: {problem}\n")
         return 2
-    host = loaded.config.server.listen.host
+    place = loaded.config.server.places[0].place
+    host = place.host if isinstance(place, Address) else "localhost"
     stderr.write(warning(host))
     return serve(loaded, terminal(), stderr, announcement(data, host))
 

@@ -35,9 +35,9 @@ from s3orchestrator.config.sections import (
     CredentialConfig,
     DatabaseConfig,
     KeyPairConfig,
-    ServerConfig,
     UserConfig,
 )
+from s3orchestrator.config.server import ServerConfig
 from s3orchestrator.config.writing import document
 from s3orchestrator.protocol.addressing import is_valid_bucket_name
 

@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import TextIO
 
 from twisted.internet.defer import CancelledError, Deferred
-from twisted.internet.error import CannotListenError
 from twisted.internet.interfaces import IReactorCore
 from twisted.python import usage
 from twisted.python.failure import Failure
@@ -16,7 +15,7 @@ from twisted.python.failure import Failure
 from s3orchestrator.app.core import Wrapping
 from s3orchestrator.app.notifying import Notifier
 from s3orchestrator.app.orchestrator import Orchestrator, build
-from s3orchestrator.app.process import begun, note_further_signals, on_hangup, take_descriptors
+from s3orchestrator.app.process import begun, note_further_signals, on_hangup, take_descriptors, take_sockets
 from s3orchestrator.app.reloading import Source
 from s3orchestrator.cli.explaining import CommandOptions
 from s3orchestrator.cli.validate import missing_files
@@ -99,7 +98,7 @@ def serve(
     begin_logging(log, loaded.config.server.log_level)
     take_descriptors()
     notifier = Notifier.of(os.environ, core)
-    orchestrator = build(loaded.config, core, wrapping, source, notifier)
+    orchestrator = build(loaded.config, core, wrapping, source, notifier, take_sockets())
     status = 0
 
     def failed(failure: Failure) -> None:
@@ -135,8 +134,6 @@ def _announce(orchestrator: Orchestrator, text: str) -> None:
 
 def _reason(failure: Failure) -> str:
     error = failure.value
-    if isinstance(error, CannotListenError):
-        return f"cannot listen on {error.interface}:{error.port}: {error.socketError.strerror}"
     if isinstance(error, OrchestratorError | OSError):
         return str(error)
     return f"{type(error).__name__}: {error}"

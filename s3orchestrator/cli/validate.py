@@ -8,9 +8,10 @@ from pathlib import Path
 from typing import TextIO
 
 from s3orchestrator.cli.explaining import CommandOptions
+from s3orchestrator.config.listening_rules import listeners_of
 from s3orchestrator.config.loader import Loaded, load
 from s3orchestrator.config.problems import ConfigErrors
-from s3orchestrator.config.scalars import format_size
+from s3orchestrator.config.scalars import Address, format_size
 from s3orchestrator.config.sections import BackendConfig, Config
 
 
@@ -50,8 +51,10 @@ def _counted(number: int, what: str) -> str:
 
 def _summary(loaded: Loaded) -> Iterator[tuple[str, str]]:
     config = loaded.config
-    scheme = "https" if config.server.tls.enabled else "http"
-    yield "endpoint", f"{scheme}://{config.server.listen_addr}"
+    for listener in config.server.places:
+        scheme = "https" if listener.tls.enabled else "http"
+        is_address = isinstance(listener.place, Address)
+        yield "endpoint", f"{scheme}{'://' if is_address else ' on '}{listener.address}"
     yield "buckets", _listed([bucket.name for bucket in config.buckets])
     if config.users:
         yield "users", _listed([user.name for user in config.users])
@@ -86,9 +89,16 @@ def _total(config: Config) -> str:
 
 def missing_files(config: Config) -> Iterator[str]:
     """Files that could not be read here and now; where the program will run, they may be."""
-    tls = config.server.tls
     named = [
-        (f"server.tls.{name}", getattr(tls, name)) for name in ("cert_file", "key_file", "client_ca_file")
+        (f"{path}.{name}", getattr(listener.tls, name))
+        for _, path, listener in listeners_of(config)
+        for name in ("cert_file", "key_file", "client_ca_file")
+    ]
+    named += [
+        (f"{path}.certificates[{index}].{name}", getattr(pair, name))
+        for _, path, listener in listeners_of(config)
+        for index, pair in enumerate(listener.tls.certificates)
+        for name in ("cert_file", "key_file")
     ]
     named += [(f"backends[{index}].ca_file", each.ca_file) for index, each in enumerate(config.backends)]
     for path, file in named:

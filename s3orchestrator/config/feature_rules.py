@@ -71,9 +71,11 @@ def _metrics(config: Config, problems: Problems) -> None:
             "telemetry.metrics.listen",
             using=[path, listen],
         )
-    if metrics.listen and metrics.listen == config.server.listen_addr:
+    if metrics.listen and metrics.listen in [listener.address for listener in config.server.places]:
         problems.error(
-            listen, "is where clients are served: give another port", using=[listen, "server.listen_addr"]
+            listen,
+            "is where clients are served: give another port",
+            using=[listen, "server.listen_addr", "server.listeners"],
         )
 
 

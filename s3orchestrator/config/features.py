@@ -11,6 +11,7 @@ from typing import Literal
 
 from attrs import frozen
 
+from s3orchestrator.config.places import PlaceText
 from s3orchestrator.config.scalars import (
     AddressText,
     Duration,
@@ -297,7 +298,7 @@ class MetricsConfig:
         doc="Where. Without ``listen`` it is beside the buckets, so it must not begin with what may be one, "
         "and whoever reaches the endpoint may read it: it asks for no credentials.",
     )
-    listen: AddressText = setting(
+    listen: PlaceText = setting(
         "",
         doc="A listener of their own, such as ``127.0.0.1:9105``, with nothing but them and ``/health``; "
         "then they are not served where clients are. Recommended.",

@@ -11,7 +11,7 @@ from __future__ import annotations
 import posixpath
 from collections.abc import Callable, Iterator
 
-from s3orchestrator.config import feature_rules
+from s3orchestrator.config import feature_rules, listening_rules
 from s3orchestrator.config.problems import Problems
 from s3orchestrator.config.scalars import format_duration
 from s3orchestrator.config.sections import BackendConfig, Config, CredentialConfig, KeyPairConfig
@@ -51,24 +51,6 @@ def _admission(config: Config, problems: Problems) -> None:
             f"server.max_concurrent_{alone}",
             f"has no effect without max_concurrent_{other}: until both are set, max_concurrent_requests "
             f"({config.server.max_concurrent_requests}) limits everything",
-        )
-
-
-def _tls(config: Config, problems: Problems) -> None:
-    tls = config.server.tls
-    pair = {"cert_file": tls.cert_file, "key_file": tls.key_file}
-    for name, other in (("cert_file", "key_file"), ("key_file", "cert_file")):
-        if pair[other] and not pair[name]:
-            problems.error(
-                f"server.tls.{name}",
-                f"is required beside {other}: give both, or neither",
-                using=[f"server.tls.{other}"],
-            )
-    if tls.client_ca_file and not any(pair.values()):
-        problems.error(
-            "server.tls.client_ca_file",
-            "has no effect without TLS: give cert_file and key_file as well",
-            using=[f"server.tls.{name}" for name in pair],
         )
 
 
@@ -331,7 +313,7 @@ def _copies(config: Config, problems: Problems) -> None:
 _RULES: tuple[Callable[[Config, Problems], None], ...] = (
     _time_limits,
     _admission,
-    _tls,
+    *listening_rules.RULES,
     _domains,
     _buckets,
     _bucket_access,

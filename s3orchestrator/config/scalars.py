@@ -204,6 +204,16 @@ def _whole(digits: str) -> int:
     return int(digits) if len(digits) < 100 else MAX_INTEGER + 1
 
 
+_MODE = re.compile(r"0?[0-7]{3}")
+
+
+def parse_mode(text: str) -> int:
+    """Permissions of a file, in octal as for `chmod`."""
+    if not _MODE.fullmatch(text):
+        raise ScalarError("is not a mode: write three octal digits, such as 0660")
+    return int(text, 8)
+
+
 _NUMBER = re.compile(r"-?(?:[0-9]+(?:\.[0-9]*)?|\.[0-9]+)(?:[eE][+-]?[0-9]{1,2})?")
 
 
@@ -352,6 +362,9 @@ BOOLEAN = Scalar("true or false", parse_boolean, lambda value: "true" if value e
 INTEGER = Scalar("whole number", parse_integer)
 NUMBER = Scalar("number", parse_number, lambda value: repr(value).removesuffix(".0"))
 SECRET = Scalar("secret text", parse_secret, lambda _: "***", secret=True)
+
+FileMode = Annotated[int, Scalar("octal permissions", parse_mode, lambda mode: f'"{mode:04o}"')]
+"""Permission bits."""
 
 Duration = Annotated[float, Scalar("duration", parse_duration, format_duration)]
 """Seconds, written with units in the file."""

@@ -30,134 +30,24 @@ from s3orchestrator.config.features import (
     UsageFlushConfig,
 )
 from s3orchestrator.config.scalars import (
-    Address,
-    AddressText,
-    Domain,
     Duration,
     Secret,
     Size,
     Url,
-    parse_address,
     parse_duration,
     parse_size,
 )
+from s3orchestrator.config.server import ServerConfig
 from s3orchestrator.config.settings import (
     Check,
     NotBuilt,
     at_least,
-    from_to_below,
     more_than,
     required,
     section,
     setting,
     several,
 )
-
-
-@frozen(kw_only=True)
-class TlsConfig:
-    """TLS towards clients; on when a certificate and a key are given."""
-
-    cert_file: str = setting("", doc="Certificate chain (PEM). Needs ``key_file``.")
-    key_file: str = setting("", doc="Private key (PEM). Needs ``cert_file``.")
-    min_version: Literal["1.2", "1.3"] = setting("1.2", doc="The oldest version of TLS that is spoken.")
-    client_ca_file: str = setting(
-        "",
-        doc="Authorities for clients (PEM). When set, every client must show a certificate of theirs.",
-    )
-
-    @property
-    def enabled(self) -> bool:
-        """Whether clients speak TLS to us."""
-        return bool(self.cert_file and self.key_file)
-
-
-@frozen(kw_only=True)
-class ServerConfig:
-    """The endpoint that clients talk to."""
-
-    listen_addr: AddressText = required(
-        example="127.0.0.1:9000", doc="Where to listen: ``host:port``, or ``:port`` for every interface."
-    )
-    log_level: Literal["debug", "info", "warn", "error"] = setting(
-        "info", reloadable=True, doc="The least that is logged."
-    )
-    max_object_size: Size = setting(
-        parse_size("5GB"),
-        zero_is_default=True,
-        doc="The largest body of one upload request; larger files use multipart.",
-    )
-    max_concurrent_requests: int = setting(
-        1000,
-        check=at_least(1),
-        zero_is_default=True,
-        doc="Requests served at a time, unless reads and writes are limited apart.",
-    )
-    max_concurrent_reads: int = setting(
-        0,
-        check=at_least(0),
-        doc="Reads served at a time. Counts when ``max_concurrent_writes`` is set as well.",
-    )
-    max_concurrent_writes: int = setting(
-        0,
-        check=at_least(0),
-        doc="Writes served at a time. Counts when ``max_concurrent_reads`` is set as well.",
-    )
-    load_shed_threshold: float = setting(
-        0.0,
-        check=from_to_below(0, 1),
-        doc="Share of the limits above which some requests are refused already; 0 for never.",
-    )
-    admission_wait: Duration = setting(
-        0.0, doc="How long a request may wait for its turn before it is refused."
-    )
-    backend_timeout: Duration = setting(
-        parse_duration("30s"),
-        zero_is_default=True,
-        doc="How long a backend may take to accept a connection, and to begin its answer. "
-        "At most ``write_timeout``.",
-    )
-    read_header_timeout: Duration = setting(
-        parse_duration("10s"),
-        zero_is_default=True,
-        doc="How long the headers of a request may take to arrive. At most ``read_timeout``.",
-    )
-    read_timeout: Duration = setting(
-        parse_duration("5m"),
-        zero_is_default=True,
-        doc="The longest silence while a body arrives; the whole may take as long as it keeps moving.",
-    )
-    write_timeout: Duration = setting(
-        parse_duration("5m"),
-        zero_is_default=True,
-        doc="The longest silence while a response leaves; the whole may take as long as it keeps moving.",
-    )
-    idle_timeout: Duration = setting(
-        parse_duration("120s"),
-        zero_is_default=True,
-        doc="How long a connection is kept between two requests.",
-    )
-    shutdown_delay: Duration = setting(
-        0.0,
-        reloadable=True,
-        doc="How long to go on serving after being told to stop, while ``/health/ready`` already says no, so "
-        "that balancers can notice.",
-    )
-    domains: tuple[Domain, ...] = several(
-        doc="Base names for virtual-hosted addressing: with ``s3.example.net``, a request to "
-        "``photos.s3.example.net`` means the bucket ``photos``."
-    )
-    tls: TlsConfig = section(TlsConfig)
-
-    @property
-    def listen(self) -> Address:
-        """`listen_addr`, taken apart."""
-        return parse_address(self.listen_addr)
-
-    @property
-    def limits_apart(self) -> bool:
-        """Whether reads and writes have limits of their own, instead of `max_concurrent_requests`."""
-        return self.max_concurrent_reads > 0 and self.max_concurrent_writes > 0
 
 
 @frozen(kw_only=True)

@@ -8,11 +8,15 @@ exist live on.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
+from datetime import datetime
+from functools import partial
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
+from attrs import frozen
 from cryptography import x509
+from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives.serialization import load_pem_private_key
 from OpenSSL import SSL
 from twisted.internet.interfaces import IOpenSSLServerConnectionCreator
@@ -20,9 +24,14 @@ from twisted.internet.ssl import CertificateOptions, TLSVersion
 from twisted.protocols.tls import TLSMemoryBIOProtocol
 from zope.interface import implementer
 
+from s3orchestrator.config.server import TlsConfig
 from s3orchestrator.errors import OrchestratorError
 
 MinVersion = Literal["1.2", "1.3"]
+
+T = TypeVar("T")
+
+HTTP1 = b"http/1.1"
 
 _VERSIONS = {"1.2": TLSVersion.TLSv1_2, "1.3": TLSVersion.TLSv1_3}
 
@@ -31,25 +40,60 @@ class TlsError(OrchestratorError):
     """The files do not make a server; what runs goes on with those it has."""
 
 
+@frozen
+class Held:
+    """A certificate of ours, or an authority for clients, and how long it is good."""
+
+    file: str
+    names: frozenset[str]  # of hosts, in lower case; one may begin with `*.`
+    not_before: datetime
+    not_after: datetime
+
+
+@frozen
+class _Loaded:
+    """What the files gave: the context of connections that name no other, and the others by name."""
+
+    default: SSL.Context
+    by_name: Mapping[str, SSL.Context]
+    held: tuple[Held, ...]
+
+
 @implementer(IOpenSSLServerConnectionCreator)
 class ServerTls:
     """
     Makes the TLS side of accepted connections from the files as they were when last loaded.
 
-    `cert_file` is a chain, our own certificate first. With `client_ca_file`, every client
-    must show a certificate that one of its authorities signed.
+    `cert_file` is a chain, our own certificate first; `more` are further pairs of such files, for
+    clients that ask for a name they are for. With `client_ca_file`, every client must show a
+    certificate that one of its authorities signed.
 
     :raises TlsError: as `reload` does.
     """
 
     def __init__(
-        self, cert_file: str, key_file: str, min_version: MinVersion = "1.2", client_ca_file: str = ""
+        self,
+        cert_file: str,
+        key_file: str,
+        min_version: MinVersion = "1.2",
+        client_ca_file: str = "",
+        more: Sequence[tuple[str, str]] = (),
     ) -> None:
-        self._cert_file = Path(cert_file)
-        self._key_file = Path(key_file)
+        self._pairs = [(Path(cert), Path(key)) for cert, key in ((cert_file, key_file), *more)]
         self._client_ca_file = Path(client_ca_file) if client_ca_file else None
         self._min_version = min_version
-        self._context = self._load()
+        self._loaded = self._load()
+
+    @classmethod
+    def of(cls, settings: TlsConfig) -> ServerTls:
+        """Load the files that the configuration names."""
+        more = [(each.cert_file, each.key_file) for each in settings.certificates]
+        return cls(settings.cert_file, settings.key_file, settings.min_version, settings.client_ca_file, more)
+
+    @property
+    def held(self) -> tuple[Held, ...]:
+        """The certificates in use."""
+        return self._loaded.held
 
     def reload(self) -> None:
         """
@@ -66,21 +110,38 @@ class ServerTls:
 
         :raises TlsError: as `reload`.
         """
-        context = self._load()
+        loaded = self._load()
 
         def take_over() -> None:
-            self._context = context
+            self._loaded = loaded
 
         return take_over
 
     def serverConnectionForTLS(self, tlsProtocol: TLSMemoryBIOProtocol) -> SSL.Connection:
         """Begin the TLS side of one connection; for Twisted."""
-        return SSL.Connection(self._context)
+        return SSL.Connection(self._loaded.default)
 
-    def _load(self) -> SSL.Context:
-        chain = _certificates(self._cert_file)
+    def _load(self) -> _Loaded:
+        held: list[Held] = []
+        by_name: dict[str, SSL.Context] = {}
+        contexts = []
+        for cert_file, key_file in self._pairs:
+            chain = _certificates(cert_file)
+            contexts.append(self._context(cert_file, key_file, chain))
+            held.append(_held(cert_file, chain[0]))
+            for name in held[-1].names:
+                by_name.setdefault(name, contexts[-1])
+        if self._client_ca_file is not None:
+            held += [_held(self._client_ca_file, each) for each in _certificates(self._client_ca_file)]
+        default = contexts[0]
+        if len(contexts) > 1:
+            # Before its first connection, which freezes it.
+            default.set_tlsext_servername_callback(partial(_choose, by_name))
+        return _Loaded(default, by_name, tuple(held))
+
+    def _context(self, cert_file: Path, key_file: Path, chain: list[Any]) -> SSL.Context:
         options = CertificateOptions(
-            privateKey=_private_key(self._key_file),
+            privateKey=_private_key(key_file),
             certificate=chain[0],
             extraCertChain=chain[1:],
             raiseMinimumTo=_VERSIONS[self._min_version],
@@ -88,10 +149,47 @@ class ServerTls:
         try:
             context: SSL.Context = options.getContext()
         except SSL.Error as error:
-            raise TlsError(f"{self._cert_file} and {self._key_file} do not belong together") from error
+            raise TlsError(f"{cert_file} and {key_file} do not belong together") from error
+        context.set_alpn_select_callback(_select_protocol)
         if self._client_ca_file is not None:
             _demand_certificates(context, self._client_ca_file)
         return context
+
+
+def _select_protocol(connection: SSL.Connection, offered: list[bytes]) -> Any:
+    return HTTP1 if HTTP1 in offered else SSL.NO_OVERLAPPING_PROTOCOLS
+
+
+def _choose(by_name: Mapping[str, SSL.Context], connection: SSL.Connection) -> None:
+    """Let a connection go on with the certificate for the name that its client asked for."""
+    asked = connection.get_servername()
+    if asked is not None:
+        context = find(by_name, asked.decode("ascii", "replace"))
+        if context is not None:
+            connection.set_context(context)
+
+
+def find(by_name: Mapping[str, T], host: str) -> T | None:
+    """Return what is for `host`: under its own name, or under `*.` and all but its first label (RFC 9525)."""
+    name = host.lower().rstrip(".")
+    found = by_name.get(name)
+    if found is None:
+        found = by_name.get(f"*.{name.partition('.')[2]}")
+    return found
+
+
+def _held(file: Path, certificate: x509.Certificate) -> Held:
+    try:
+        extension = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName)
+        names = extension.value.get_values_for_type(x509.DNSName)
+    except (x509.ExtensionNotFound, ValueError):
+        names = []
+    return Held(
+        str(file),
+        frozenset(name.lower() for name in names),
+        certificate.not_valid_before_utc,
+        certificate.not_valid_after_utc,
+    )
 
 
 def _demand_certificates(context: SSL.Context, authorities: Path) -> None:
@@ -104,13 +202,17 @@ def _demand_certificates(context: SSL.Context, authorities: Path) -> None:
 
 def _certificates(path: Path) -> list[Any]:
     try:
-        return list(x509.load_pem_x509_certificates(path.read_bytes()))
+        return list(x509.load_pem_x509_certificates(path.read_bytes()))  # at least one, or ValueError
     except (OSError, ValueError) as error:
-        raise TlsError(f"{path}: {error}") from error
+        raise TlsError(f"{path}: {_reason(error)}") from error
 
 
 def _private_key(path: Path) -> Any:
     try:
         return load_pem_private_key(path.read_bytes(), password=None)
-    except (OSError, ValueError, TypeError) as error:
-        raise TlsError(f"{path}: {error}") from error
+    except (OSError, ValueError, TypeError, UnsupportedAlgorithm) as error:
+        raise TlsError(f"{path}: {_reason(error)}") from error
+
+
+def _reason(error: Exception) -> str:
+    return (error.strerror if isinstance(error, OSError) else None) or str(error)

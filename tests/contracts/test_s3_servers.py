@@ -5,7 +5,8 @@ from __future__ import annotations
 from twisted.trial.unittest import TestCase
 
 from s3orchestrator.backends.s3 import S3Backend
-from s3orchestrator.config.sections import BackendConfig, ServerConfig
+from s3orchestrator.config.sections import BackendConfig
+from s3orchestrator.config.server import ServerConfig
 from s3orchestrator.errors import InvalidPart
 from s3orchestrator.interfaces import IBackend
 from tests import servers

@@ -16,7 +16,8 @@ from s3orchestrator.backends import s3_listings
 from s3orchestrator.backends.s3 import S3Backend
 from s3orchestrator.bodies.sources import BytesBody, collect
 from s3orchestrator.concurrency import start
-from s3orchestrator.config.sections import BackendConfig, ServerConfig
+from s3orchestrator.config.sections import BackendConfig
+from s3orchestrator.config.server import ServerConfig
 from s3orchestrator.errors import (
     BackendRefused,
     BodyAborted,

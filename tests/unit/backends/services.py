@@ -10,7 +10,8 @@ from twisted.trial.unittest import TestCase
 
 from s3orchestrator.backends.s3 import S3Backend
 from s3orchestrator.concurrency import start
-from s3orchestrator.config.sections import BackendConfig, ServerConfig
+from s3orchestrator.config.sections import BackendConfig
+from s3orchestrator.config.server import ServerConfig
 from tests.unit.backends.scripted import Peer, Script, ScriptedServer, the_reactor
 
 SECRET = "a secret"

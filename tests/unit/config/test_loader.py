@@ -31,7 +31,7 @@ class AcceptanceTests(SynchronousTestCase):
         loaded = load(MINIMAL, {})
         config = loaded.config
         self.assertEqual(loaded.warnings, ())
-        self.assertEqual(config.server.listen, Address("127.0.0.1", 9000))
+        self.assertEqual([each.place for each in config.server.places], [Address("127.0.0.1", 9000)])
         self.assertEqual(config.database.engine, "sqlite")
         self.assertEqual(
             (config.mode, config.routing_strategy, config.replication.factor), ("all", "pack", 1)

@@ -17,9 +17,8 @@ from s3orchestrator.config.sections import (
     Config,
     CredentialConfig,
     RateLimitConfig,
-    ServerConfig,
-    TlsConfig,
 )
+from s3orchestrator.config.server import ListenerConfig, ServerConfig, TlsConfig
 from s3orchestrator.config.writing import document
 from tests.unit.config.samples import MINIMAL
 
@@ -54,10 +53,12 @@ class DocumentTests(SynchronousTestCase):
         """What is written reads as the same settings, whatever characters are in them."""
         config = Config(
             server=ServerConfig(
-                listen_addr="[::1]:9000",
                 idle_timeout=milliseconds / 1000,
                 domains=("s3.example.net",),
-                tls=TlsConfig(cert_file=secret, key_file=path),
+                listeners=(
+                    ListenerConfig(address="[::1]:9000", tls=TlsConfig(cert_file=secret, key_file=path)),
+                    ListenerConfig(address="unix:/run/s3.sock", socket_mode=0o600),
+                ),
             ),
             buckets=(BucketConfig(name="photos", credentials=(CredentialConfig(token=Secret(secret)),)),),
             backends=(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from ipaddress import ip_address
 from pathlib import Path
@@ -12,6 +13,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
 BEGIN = datetime(2020, 1, 1, tzinfo=UTC)
+END = BEGIN + timedelta(days=365 * 30)
 
 
 class Authority:
@@ -31,13 +33,22 @@ class Authority:
         path.write_bytes(self.certificate.public_bytes(serialization.Encoding.PEM))
         return str(path)
 
-    def issue(self, name: str, directory: Path) -> tuple[str, str]:
-        """Write a certificate for `name` at 127.0.0.1 and its key; return their paths."""
+    def issue(
+        self,
+        name: str,
+        directory: Path,
+        hosts: Sequence[str] = (),
+        period: tuple[datetime, datetime] = (BEGIN, END),
+    ) -> tuple[str, str]:
+        """Write a certificate of that name for 127.0.0.1 and `hosts`, and its key; return their paths."""
         key = ec.generate_private_key(ec.SECP256R1())
         certificate = (
-            _begun(_named(name), self._name, key)
+            _begun(_named(name), self._name, key, period)
             .add_extension(
-                x509.SubjectAlternativeName([x509.IPAddress(ip_address("127.0.0.1"))]), critical=False
+                x509.SubjectAlternativeName(
+                    [x509.IPAddress(ip_address("127.0.0.1")), *(x509.DNSName(host) for host in hosts)]
+                ),
+                critical=False,
             )
             .sign(self._key, hashes.SHA256())
         )
@@ -57,13 +68,18 @@ def _named(name: str) -> x509.Name:
     return x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
 
 
-def _begun(subject: x509.Name, issuer: x509.Name, key: ec.EllipticCurvePrivateKey) -> x509.CertificateBuilder:
+def _begun(
+    subject: x509.Name,
+    issuer: x509.Name,
+    key: ec.EllipticCurvePrivateKey,
+    period: tuple[datetime, datetime] = (BEGIN, END),
+) -> x509.CertificateBuilder:
     return (
         x509.CertificateBuilder()
         .subject_name(subject)
         .issuer_name(issuer)
         .public_key(key.public_key())
         .serial_number(x509.random_serial_number())
-        .not_valid_before(BEGIN)
-        .not_valid_after(BEGIN + timedelta(days=365 * 30))
+        .not_valid_before(period[0])
+        .not_valid_after(period[1])
     )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 import socket
 import ssl
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -146,17 +147,97 @@ class TlsTests(TestCase):
             error = self.assertRaises(TlsError, ServerTls, *arguments)
             self.assertIn(".", str(error).split(":")[0])
 
+    async def shown(self, host: str, context: ssl.SSLContext | None = None) -> tuple[str, str | None]:
+        """Ask for a host; return the name in the certificate that is shown, and the protocol agreed on."""
+        context = context or self.client()
+        context.check_hostname = False
+        context.set_alpn_protocols(["h2", "http/1.1"])
+        connection: ssl.SSLSocket = await deferToThread(_connected, context, self.port, host)
+        try:
+            await self.ask(connection)
+            return _name(connection), connection.selected_alpn_protocol()
+        finally:
+            connection.close()
+
+    def serve_two(self, client_ca_file: str = "") -> ServerTls:
+        """Serve a certificate for two hosts, one of them any below a name, beside the first one."""
+        second = self.authority.issue("second", self.directory, ["s3.example.net", "*.s3.example.net"])
+        tls = ServerTls(self.cert_file, self.key_file, client_ca_file=client_ca_file, more=[second])
+        self.serve(tls)
+        return tls
+
+    async def test_server_names(self) -> None:
+        """A client is shown the certificate for the name it asks for, and else the first one."""
+        self.serve_two()
+        for host, name in (
+            ("s3.example.net", "second"),
+            ("S3.Example.NET", "second"),
+            ("photos.s3.example.net", "second"),
+            ("a.b.s3.example.net", "first"),
+            ("example.net", "first"),
+            ("127.0.0.1", "first"),
+        ):
+            self.assertEqual(await self.shown(host), (name, "http/1.1"))
+
+    async def test_server_names_after_reload(self) -> None:
+        """A reload replaces each of them, also when connections were served before."""
+        tls = self.serve_two()
+        self.assertEqual(await self.shown("s3.example.net"), ("second", "http/1.1"))
+        third = self.authority.issue("third", self.directory, ["s3.example.net"])
+        for new, old in zip(third, self.authority.issue("second", self.directory), strict=True):
+            shutil.copy(new, old)
+        take_over = tls.prepare()
+        self.assertEqual(await self.shown("s3.example.net"), ("second", "http/1.1"))
+        take_over()
+        self.assertEqual(await self.shown("s3.example.net"), ("third", "http/1.1"))
+        self.assertEqual(await self.shown("photos.s3.example.net"), ("first", "http/1.1"))
+
+    async def test_client_authority_with_server_names(self) -> None:
+        """Clients must show a certificate whichever name they ask for."""
+        self.serve_two(self.ca_file)
+        for host, name in (("s3.example.net", "second"), ("127.0.0.1", "first")):
+            for authority in (None, Authority("other")):
+                context = self.client()
+                if authority is not None:
+                    context.load_cert_chain(*authority.issue("stranger", self.directory))
+                with self.assertRaises((ssl.SSLError, ConnectionError)):
+                    await self.shown(host, context)
+            context = self.client()
+            context.load_cert_chain(*self.authority.issue("friend", self.directory))
+            self.assertEqual(await self.shown(host, context), (name, "http/1.1"))
+
+    async def test_no_common_protocol(self) -> None:
+        """With a client that speaks none of ours no protocol is agreed on, and it may go on without."""
+        self.serve(ServerTls(self.cert_file, self.key_file))
+        context = self.client()
+        context.set_alpn_protocols(["h2"])
+        connection = await self.connect(context)
+        self.assertIsNone(connection.selected_alpn_protocol())
+
+    def test_held(self) -> None:
+        """What there is, and how long it is good."""
+        period = (datetime(2024, 1, 1, tzinfo=UTC), datetime(2024, 6, 1, tzinfo=UTC))
+        pair = self.authority.issue("short", self.directory, ["A.example.net"], period)
+        tls = ServerTls(self.cert_file, self.key_file, client_ca_file=self.ca_file, more=[pair])
+        own, short, authority = tls.held
+        self.assertEqual((own.file, own.names), (self.cert_file, frozenset()))
+        self.assertEqual(
+            (short.file, short.names, short.not_before, short.not_after),
+            (pair[0], frozenset(["a.example.net"]), *period),
+        )
+        self.assertEqual(authority.file, self.ca_file)
+
     def test_contexts_are_frozen(self) -> None:
         """A context that has served a connection cannot be changed: why a reload builds a new one."""
         tls = ServerTls(self.cert_file, self.key_file)
-        context = tls._context
+        context = tls._loaded.default
         SSL.Connection(context)
         self.assertRaises(ValueError, context.set_options, SSL.OP_NO_TLSv1_2)
 
 
-def _connected(context: ssl.SSLContext, port: int) -> ssl.SSLSocket:
+def _connected(context: ssl.SSLContext, port: int, host: str = "127.0.0.1") -> ssl.SSLSocket:
     plain = socket.create_connection(("127.0.0.1", port), timeout=10)
-    return context.wrap_socket(plain, server_hostname="127.0.0.1")
+    return context.wrap_socket(plain, server_hostname=host)
 
 
 def _asked(connection: ssl.SSLSocket) -> bytes:

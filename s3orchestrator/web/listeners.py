@@ -1,0 +1,104 @@
+"""Listening: at addresses, on Unix sockets, on sockets that systemd opened; with TLS or without."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from attrs import define
+from twisted.internet.defer import maybeDeferred
+from twisted.internet.error import CannotListenError
+from twisted.internet.interfaces import IProtocolFactory
+from twisted.protocols.tls import TLSMemoryBIOFactory
+
+from s3orchestrator.bodies.sockets import Port, UnixPort, adopt, listen_tcp, listen_unix
+from s3orchestrator.config.places import Place, SystemdSocket, UnixSocket
+from s3orchestrator.config.server import ListenerConfig
+from s3orchestrator.errors import OrchestratorError
+from s3orchestrator.web.inherited import Inherited
+from s3orchestrator.web.tls import ServerTls
+
+_EVERYWHERE = {"0.0.0.0": "127.0.0.1", "::": "::1"}
+
+
+class ListenError(OrchestratorError):
+    """Nobody can be served at a place that the configuration names."""
+
+
+@define(eq=False)
+class Listener:
+    """One entry of the configuration, listening at one or several sockets."""
+
+    tls: ServerTls | None
+    _ports: Sequence[Port | UnixPort]
+
+    @property
+    def endpoints(self) -> list[str]:
+        """A URL for each socket, as a client on this machine would ask it."""
+        return [endpoint(port.getHost(), self.tls is not None) for port in self._ports]  # type: ignore[no-untyped-call]
+
+    async def close(self) -> None:
+        """Accept no more connections; may be called again."""
+        for port in self._ports:
+            await maybeDeferred(port.stopListening)
+
+
+def open_listener(
+    reactor: Any, listener: ListenerConfig, factory: IProtocolFactory, inherited: Inherited
+) -> Listener:
+    """
+    Serve `factory` where `listener` says.
+
+    :raises ListenError: nobody can listen there; what was opened is closed again.
+    :raises TlsError: the certificates cannot be used.
+    """
+    tls = ServerTls.of(listener.tls) if listener.tls.enabled else None
+    if tls is not None:
+        factory = TLSMemoryBIOFactory(tls, False, factory, clock=reactor)
+    try:
+        return Listener(tls, _open(reactor, listener, factory, inherited))
+    except CannotListenError as error:
+        reason = getattr(error.socketError, "strerror", None) or str(error.socketError)
+        raise ListenError(f"cannot listen on {listener.place}: {reason}") from error
+
+
+def _open(
+    reactor: Any, listener: ListenerConfig, factory: IProtocolFactory, inherited: Inherited
+) -> Sequence[Port | UnixPort]:
+    place: Place = listener.place
+    if isinstance(place, UnixSocket):
+        return [listen_unix(reactor, place.path, listener.socket_mode, factory)]
+    if isinstance(place, SystemdSocket):
+        return _adopt(reactor, place, factory, inherited)
+    return [listen_tcp(reactor, place.host, place.port, factory)]
+
+
+def _adopt(
+    reactor: Any, place: SystemdSocket, factory: IProtocolFactory, inherited: Inherited
+) -> Sequence[Any]:
+    descriptors = inherited.take(place.name)
+    if not descriptors:
+        passed = ", ".join(inherited.names) or "none"
+        raise ListenError(
+            f"cannot listen on {place}: no socket of that name was passed to this process (passed: {passed});"
+            " is it started by a .socket unit with that FileDescriptorName=?"
+        )
+    ports: list[Port | UnixPort] = []
+    try:
+        for descriptor in descriptors:
+            ports.append(adopt(reactor, descriptor, factory))
+    except BaseException:
+        for port in ports:
+            port.stopListening()  # type: ignore[no-untyped-call]
+        raise
+    return ports
+
+
+def endpoint(address: Any, is_secure: bool) -> str:
+    """Return the URL of a listening address."""
+    scheme = "https" if is_secure else "http"
+    if not hasattr(address, "host"):
+        name = address.name or b""
+        return f"{scheme}+unix:{name.decode(errors='replace')}"
+    host = _EVERYWHERE.get(address.host, address.host)
+    return f"{scheme}://[{host}]:{address.port}" if ":" in host else f"{scheme}://{host}:{address.port}"
