@@ -73,7 +73,7 @@ class ServerConfig:
         "name that systemd opens. Required, unless there are ``listeners``.",
     )
     log_level: Literal["debug", "info", "warn", "error"] = setting(
-        "info", reloadable=True, doc="The least that is logged."
+        "info", reloadable=True, doc="The least that is logged; the audit trail always is."
     )
     max_object_size: Size = setting(
         parse_size("5GB"),

@@ -1,7 +1,8 @@
 """
 The audit trail: one line for everything that changes or hands out data.
 
-It shares the log's stream; a reader selects it by `"audit": true`.
+It shares the log's stream; a reader selects it by `"audit": true`. The log's level does not
+concern it: who wants fewer lines about what happens still has to know who did what.
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ from functools import cache
 
 from prometheus_client import Counter
 
-from s3orchestrator.telemetry.logging import log_at_once
+from s3orchestrator.telemetry.logging import log_always
 
 EVENTS = Counter("s3o_audit_events_total", "What the audit trail recorded.", ["event"])
 
@@ -23,7 +24,7 @@ def audit(event: str, **fields: object) -> None:
     """
     _count(event).inc()
     fields.update(audit=True, event=event)
-    log_at_once(__name__, "audit", fields)
+    log_always(__name__, "audit", fields)
 
 
 @cache

@@ -1,5 +1,5 @@
 """
-Where log lines come from and what they look like.
+Where log lines come from and where they go.
 
 Components log through `make_logger`, whose disabled levels cost a fifth of a microsecond.
 Programs choose one observer: JSON lines for machines, or `terminal` for people.
@@ -7,17 +7,13 @@ Programs choose one observer: JSON lines for machines, or `terminal` for people.
 
 from __future__ import annotations
 
-import json
-import re
+import atexit
 import sys
-from collections.abc import Callable, Mapping
-from contextvars import ContextVar
-from datetime import UTC, datetime
-from functools import lru_cache, partial
-from io import TextIOWrapper
-from math import isfinite
+from collections.abc import Callable
+from functools import partial
+from io import TextIOWrapper, UnsupportedOperation
 from time import time  # noqa: TID251 - a line says when it was written, whatever clock its writer goes by
-from typing import Any, Protocol, TextIO, cast
+from typing import Protocol, TextIO, cast
 
 import txaio
 from attrs import define, field
@@ -26,69 +22,28 @@ from twisted.logger import (
     LogEvent,
     Logger,
     LogLevel,
-    formatEvent,
     globalLogBeginner,
     globalLogPublisher,
 )
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
+from s3orchestrator.telemetry.bridge import take_over
+from s3orchestrator.telemetry.lines import component_in, json_line, level_of, terminal_line
+from s3orchestrator.telemetry.ring import Ring
+from s3orchestrator.telemetry.stream import Stream
+
 txaio.use_twisted()
 
-REQUEST_ID: ContextVar[str] = ContextVar("request_id", default="")
-
 LEVELS = ("error", "warn", "info", "debug")
-_WITH_INFO = frozenset(["info", "debug", "trace"])
+
+# The latest lines, for the admin API; filled once a program has chosen its observer.
+RING = Ring()
 
 _PACKAGE = "s3orchestrator."
 
 # Twisted names its loggers after classes, also those derived from its own.
 _SOCKETS = ("twisted.internet.tcp", "s3orchestrator.bodies.sockets")
-
-# A field whose name contains one of these is never printed.
-_SECRET_NAMES = re.compile(r"secret|password|passwd|token|authorization|signature|private_key", re.IGNORECASE)
-
-# Presigned addresses and Authorization headers carry these, also in the midst of a message.
-_SECRET_TEXT = re.compile(r"((?:ignature|-[Tt]oken)\s*[=:]\s*)[^&\s\"',}\\]+")
-
-_HIDDEN = "***"
-
-# Added by Twisted for the sake of observers older than twisted.logger.
-_TWISTED_FIELDS = frozenset(
-    ["format", "message", "time", "system", "isError", "failure", "why", "logLevel", "txaio_trace"]
-)
-
-# What a line has anyway; a field of such a name is left out.
-_OURS = frozenset(["time", "level", "component", "msg", "request_id", "traceback"])
-
-_PRINTED_AS_THEY_ARE = frozenset([str, int, float, bool, type(None)])
-
-# A terminal obeys these, and some readers of lines take one for the end of a line. JSON leaves them.
-_UNSEEN = re.compile("[\x7f-\x9f\u2028\u2029\ud800-\udfff]")
-
-_quote_plainly = json.encoder.encode_basestring
-_encode_plainly = json.JSONEncoder(ensure_ascii=False, default=str).encode
-
-
-def _quote(text: str) -> str:
-    quoted = _quote_plainly(text)
-    return quoted if quoted.isascii() and "\x7f" not in quoted else _UNSEEN.sub(_escape, quoted)
-
-
-def _encode(value: object) -> str:
-    return _UNSEEN.sub(_escape, _encode_plainly(value))
-
-
-def _escape(found: re.Match[str]) -> str:
-    return f"\\u{ord(found[0]):04x}"
-
-
-_JSON: Mapping[type, Callable[[Any], str]] = {
-    str: _quote,
-    int: repr,
-    float: lambda number: repr(number) if isfinite(number) else "null",
-    bool: lambda truth: "true" if truth else "false",
-}
 
 
 class Log(Protocol):
@@ -126,14 +81,13 @@ class _Logger(Logger):
         _emit(self.observer, self.namespace, level, format, fields)
 
 
-def log_at_once(namespace: str, text: str, fields: dict[str, object]) -> None:
+def log_always(namespace: str, text: str, fields: dict[str, object]) -> None:
     """
-    Log information that comes with every request; `fields` is taken over.
+    Write a line that no level keeps back; `fields` is taken over.
 
     The same as `info` of a logger of that namespace, without handing the fields on from call to call.
     """
-    if txaio.get_global_log_level() in _WITH_INFO:
-        _emit(globalLogPublisher, namespace, LogLevel.info, text, fields)
+    _emit(globalLogPublisher, namespace, LogLevel.info, text, fields)
 
 
 def _emit(
@@ -159,75 +113,42 @@ def current_level() -> str:
     return str(txaio.get_global_log_level())
 
 
-def json_line(event: LogEvent) -> str:
-    """Return `event` as one line of JSON."""
-    members = [
-        f'"time": "{_timestamp(event.get("log_time", 0.0))}", "level": "{_level(event).name}"',
-        f'"component": {_quote(_component(event))}, "msg": {_quote(_message(event))}',
-    ]
-    if request_id := REQUEST_ID.get():
-        members.append(f'"request_id": {_quote(request_id)}')
-    if failure := event.get("log_failure"):
-        members.append(f'"traceback": {_quote(failure.getTraceback())}')
-    for name, value in event.items():
-        if label := _label(name):
-            encode = None if _is_secret(name) else _JSON.get(type(value))
-            members.append(label + (encode(value) if encode else _encode(_plain(name, value))))
-    return "{" + _without_secrets(", ".join(members)) + "}\n"
+class Lines(Protocol):
+    """What takes lines: a text file, or a `Stream`."""
 
-
-@lru_cache(maxsize=1024)  # the program's own names
-def _label(name: str) -> str:
-    """Return how the member of a field begins, nothing if the line has none for it."""
-    return f"{_quote(name)}: " if _is_field(name) and name not in _OURS else ""
-
-
-def terminal_line(event: LogEvent) -> str:
-    """
-    Return `event` as a line for people, with a traceback below it.
-
-    Fields that the text leaves out follow it.
-    """
-    fields = _fields(event)
-    text = event.get("log_format") or ""
-    line = [
-        f"{_time(event).astimezone():%H:%M:%S} {_level(event).name:5} {_component(event)}:",
-        _message(event),
-        *(f"{name}={value}" for name, value in fields.items() if "{" + name not in text),
-    ]
-    if request_id := REQUEST_ID.get():
-        line.append(f"[{request_id}]")
-    shown = _printable(" ".join(line))
-    if failure := event.get("log_failure"):
-        shown += "\n" + "\n".join(map(_printable, failure.getTraceback().rstrip().splitlines()))
-    return _without_secrets(shown) + "\n"
-
-
-def _printable(text: str) -> str:
-    """Escape what would begin a line or tell the terminal to do something: much of it is clients' text."""
-    if text.isprintable():
-        return text
-    return "".join([each if each.isprintable() else each.encode("unicode_escape").decode() for each in text])
+    def write(self, text: str, /) -> object: ...
+    def flush(self) -> object: ...
 
 
 @implementer(ILogObserver)
 @define
 class LineObserver:
     """
-    Writes each event that is wanted as text.
+    Writes each event that is wanted as text, and keeps it in the ring if there is one.
 
     Our own loggers have dropped what is below the level before it gets here; libraries' have not.
     What libraries call information (a port opened, a factory started) is detail to an operator.
     """
 
-    _out: TextIO
+    _out: Lines
     _line: Callable[[LogEvent], str]
+    _ring: Ring | None = None
     _said: dict[object, float] = field(init=False, factory=dict)
 
+    @property
+    def is_for_machines(self) -> bool:
+        """Whether what it writes is JSON."""
+        return self._line is json_line
+
     def __call__(self, event: LogEvent) -> None:
-        if _is_wanted(event) and not self._is_repeated(event):
-            self._out.write(self._line(event))
-            self._out.flush()
+        if not _is_wanted(event) or self._is_repeated(event):
+            return
+        line = self._line(event)
+        self._out.write(line)
+        self._out.flush()
+        if self._ring is not None:
+            text = line if self.is_for_machines else json_line(event)
+            self._ring.add(event.get("log_time", 0.0), level_of(event).name, component_in(event), text)
 
     def _is_repeated(self, event: LogEvent) -> bool:
         # Without descriptors left it says so, with a traceback, as often as it could accept.
@@ -246,12 +167,31 @@ def observer() -> LineObserver:
 
     For `twistd --logger s3orchestrator.telemetry.logging.observer`.
     """
-    return LineObserver(_in_utf8(sys.stdout), json_line)
+    take_over()
+    try:
+        stream = Stream(sys.stdout.fileno(), _loss)
+    except UnsupportedOperation:  # a file in memory
+        return LineObserver(_in_utf8(sys.stdout), json_line, RING)
+    atexit.register(stream.close)
+    return LineObserver(stream, json_line, RING)
+
+
+def _loss(lines: int) -> str:
+    return json_line(
+        {
+            "log_namespace": __name__,
+            "log_level": LogLevel.error,
+            "log_time": time(),
+            "log_format": "{lines} lines were lost: nobody read the log for too long",
+            "lines": lines,
+        }
+    )
 
 
 def terminal() -> LineObserver:
     """Return the observer of a command: readable lines on standard error."""
-    return LineObserver(_in_utf8(sys.stderr), terminal_line)
+    take_over()
+    return LineObserver(_in_utf8(sys.stderr), terminal_line, RING)
 
 
 def _in_utf8(out: TextIO) -> TextIO:
@@ -269,82 +209,17 @@ def begin_logging(observer: LineObserver, level: str = "info") -> None:
     globalLogBeginner.beginLoggingTo([observer], redirectStandardIO=False)
 
 
+def report(log: LineObserver, format: str, **fields: object) -> None:
+    """Write a critical line before the log has begun: who cannot begin says why where its log would be."""
+    fields.update(log_level=LogLevel.critical, log_format=format, log_time=time())
+    log({**fields, "log_namespace": f"{_PACKAGE}app"})
+
+
 def _is_wanted(event: LogEvent) -> bool:
     if str(event.get("log_namespace", "")).startswith(_PACKAGE):
         return True
     wanted = txaio.get_global_log_level()
-    return wanted in ("debug", "trace") or _level(event) >= _LEAST_OF_LIBRARIES[wanted]
+    return wanted in ("debug", "trace") or level_of(event) >= _LEAST_OF_LIBRARIES[wanted]
 
 
 _LEAST_OF_LIBRARIES = {"error": LogLevel.error, "warn": LogLevel.warn, "info": LogLevel.warn}
-
-
-def _level(event: LogEvent) -> LogLevel:
-    return cast(LogLevel, event.get("log_level") or LogLevel.info)
-
-
-def _time(event: LogEvent) -> datetime:
-    return datetime.fromtimestamp(event.get("log_time", 0.0), UTC)
-
-
-def _timestamp(when: float) -> str:
-    second = int(when)
-    return f"{_second(second)}.{int((when - second) * 1000):03}Z"
-
-
-@lru_cache(maxsize=1)
-def _second(when: int) -> str:
-    return f"{datetime.fromtimestamp(when, UTC):%Y-%m-%dT%H:%M:%S}"
-
-
-def _component(event: LogEvent) -> str:
-    return str(event.get("log_namespace") or "-").removeprefix(_PACKAGE)
-
-
-def _message(event: LogEvent) -> str:
-    text = event.get("log_format")
-    if text and "{" not in text and "}" not in text:
-        return str(text)
-    # With the plain fields in place of the originals, a secret named in the text stays hidden.
-    return formatEvent({**event, **_fields(event)})
-
-
-def _fields(event: LogEvent) -> dict[str, object]:
-    """Return what the caller gave beside the text, ready to be printed."""
-    return {name: _plain(name, value) for name, value in event.items() if _is_field(name)}
-
-
-def _is_field(name: str) -> bool:
-    return not name.startswith("log_") and name not in _TWISTED_FIELDS
-
-
-def _plain(name: str, value: object) -> object:
-    if _is_secret(name):
-        return _HIDDEN
-    if type(value) in _PRINTED_AS_THEY_ARE:
-        return value
-    match value:
-        case bytes():
-            return value.decode("utf-8", "backslashreplace")
-        case Mapping():
-            return {_text(key): _plain(_text(key), item) for key, item in value.items()}
-        case list() | tuple() | set() | frozenset():
-            return [_plain(name, item) for item in value]
-        case _:
-            return str(value)
-
-
-def _text(name: object) -> str:
-    return name.decode("utf-8", "backslashreplace") if isinstance(name, bytes) else str(name)
-
-
-@lru_cache(maxsize=1024)  # the program's own names and a few headers
-def _is_secret(name: str) -> bool:
-    return _SECRET_NAMES.search(name) is not None
-
-
-def _without_secrets(text: str) -> str:
-    # Looking for a word first is ten times as fast as the expression on text without it.
-    if "ignature" in text or "oken" in text:
-        return _SECRET_TEXT.sub(r"\1" + _HIDDEN, text)
-    return text

@@ -22,7 +22,8 @@ from s3orchestrator.bodies.sources import BodyTooLong, collect
 from s3orchestrator.concurrency import start
 from s3orchestrator.errors import BodyAborted, StoreUnavailable
 from s3orchestrator.telemetry.audit import audit
-from s3orchestrator.telemetry.logging import REQUEST_ID, make_logger
+from s3orchestrator.telemetry.context import REQUEST_ID
+from s3orchestrator.telemetry.logging import make_logger
 from s3orchestrator.web.admin.access import Access
 from s3orchestrator.web.admin.calls import Answer, Ask, Refused
 from s3orchestrator.web.admin.routing import Route, find

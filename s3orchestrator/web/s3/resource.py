@@ -26,7 +26,8 @@ from s3orchestrator.protocol.documents import error_document
 from s3orchestrator.protocol.errors import S3Error, as_s3_error
 from s3orchestrator.protocol.operations import Operation, identify
 from s3orchestrator.protocol.refusing import refuse_unsupported
-from s3orchestrator.telemetry.logging import REQUEST_ID, make_logger
+from s3orchestrator.telemetry.context import REQUEST_ID
+from s3orchestrator.telemetry.logging import make_logger
 from s3orchestrator.telemetry.storage import CLIENT_LEFT
 from s3orchestrator.web.admission import Admission
 from s3orchestrator.web.rate_limit import RateLimit

@@ -2,11 +2,15 @@ from __future__ import annotations
 
 import io
 import json
+import logging
+import re
 import sys
 from errno import EMFILE
 from typing import Any
 
 import txaio
+from hypothesis import given
+from hypothesis import strategies as st
 from prometheus_client import REGISTRY
 from twisted.internet.protocol import Factory
 from twisted.internet.task import Clock
@@ -15,17 +19,10 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from s3orchestrator.bodies.sockets import Port
 from s3orchestrator.telemetry.audit import audit
-from s3orchestrator.telemetry.logging import (
-    LEVELS,
-    REQUEST_ID,
-    LineObserver,
-    json_line,
-    make_logger,
-    observer,
-    set_level,
-    terminal,
-    terminal_line,
-)
+from s3orchestrator.telemetry.bridge import Bridge
+from s3orchestrator.telemetry.context import REQUEST_ID
+from s3orchestrator.telemetry.lines import json_line, terminal_line
+from s3orchestrator.telemetry.logging import LEVELS, LineObserver, make_logger, observer, set_level, terminal
 
 
 class Component:
@@ -69,13 +66,13 @@ class JsonLineTests(LogTests):
 
     def test_component(self) -> None:
         """
-        A line names the module that logged it, without the package's name when it is ours.
+        A line names the part of the daemon that speaks, or the library.
         """
         Component.log.info("hello")
         audit("test.Component")
         # This module is somebody else's in the eyes of the log, so only a warning comes through.
         Component.log.warn("hello")
-        self.assertEqual([line["component"] for line in self.lines()], ["telemetry.audit", __name__])
+        self.assertEqual([line["component"] for line in self.lines()], ["audit", __name__])
 
     def test_one_line(self) -> None:
         """
@@ -165,6 +162,46 @@ class SecretTests(LogTests):
         self.assertNotIn("hush", self.out.getvalue())
         self.flushLoggedErrors(ValueError)
 
+    @given(
+        st.sampled_from(
+            ["X-Amz-Signature=", "x-amz-security-token=", "X-Amz-Security-Token: ", "Signature="]
+        ),
+        st.text(max_size=20),
+        st.text(max_size=20),
+        st.sampled_from(["path", "key", "error", "headers", "list"]),
+    )
+    def test_anywhere(self, name: str, before: str, after: str, label: str) -> None:
+        """Wherever in a field a secret is written as it is in requests, no line has it."""
+        secret = "AbC/d+eF09=="
+        text = f"{before}{name}{secret}&{after}"
+        value: Any = {"headers": {"Host": text}, "list": [text, text]}.get(label, text)
+        event = {"log_namespace": "s3orchestrator.x", "log_format": "{value_}", "value_": value, label: value}
+        for line in (json_line(event), terminal_line(event)):
+            self.assertNotIn("AbC/d+eF09", line)
+        json.loads(json_line(event))
+
+    @given(
+        st.sampled_from(["secret_access_key", "Authorization", "sessionToken", "password", "x-admin-token"]),
+        st.recursive(
+            st.just("AbC/d+eF09"), lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner)
+        ),
+    )
+    def test_by_name(self, name: str, value: Any) -> None:
+        """Nothing is printed of what a secret is called, whatever it is, nor if it is inside of something."""
+        event = {"log_namespace": "s3orchestrator.x", "log_format": "x", name: value, "inside": {name: value}}
+        for line in (json_line(event), terminal_line(event)):
+            self.assertNotIn("AbC/d+eF09", line)
+
+    @given(st.dictionaries(st.sampled_from(["key", "path", "a", "b"]), st.text() | st.binary() | st.floats()))
+    def test_one_line_each(self, fields: dict[str, Any]) -> None:
+        """Whatever is in the fields, an event is one printable line, and JSON."""
+        event = {"log_namespace": "s3orchestrator.x", "log_format": "x", **fields}
+        for line in (json_line(event), terminal_line(event)):
+            self.assertTrue(line.endswith("\n"))
+            self.assertIsNone(re.search("[\x00-\x1f\x7f-\x9f\u2028\u2029]", line[:-1]), line)
+            self.assertEqual(len(line.splitlines()), 1)
+        json.loads(json_line(event), parse_constant=self.fail)
+
     def test_terminal(self) -> None:
         """
         People at a terminal do not see secrets either.
@@ -180,12 +217,20 @@ class LevelTests(LogTests):
         """
         What is below the level is not written, and is again once the level is lowered.
         """
-        audit("test.Seen")
         set_level("warn")
-        audit("test.Unseen")
+        Component.log.debug("unseen")
         set_level("debug")
         Component.log.debug("detail")
-        self.assertEqual([line.get("event") or line["msg"] for line in self.lines()], ["test.Seen", "detail"])
+        self.assertEqual([line["msg"] for line in self.lines()], ["detail"])
+
+    def test_audit(self) -> None:
+        """
+        The audit trail is written whatever the level.
+        """
+        for level in LEVELS:
+            set_level(level)
+            audit("test.Seen", at=level)
+        self.assertEqual([line["at"] for line in self.lines()], list(LEVELS))
 
     def test_unknown(self) -> None:
         """
@@ -207,6 +252,31 @@ class LevelTests(LogTests):
         set_level("debug")
         library.info("port opened")
         self.assertEqual([line["msg"] for line in self.lines()], ["odd", "port opened"])
+
+    def test_standard_logging(self) -> None:
+        """
+        What libraries say by Python's own logging is in the log as well, if it is a warning or worse.
+        """
+        bridge = Bridge()
+        library = logging.getLogger("botocore.credentials")
+        library.addHandler(bridge)
+        self.addCleanup(library.removeHandler, bridge)
+        library.info("found credentials")
+        library.warning("no credentials for %s", "oci")
+        try:
+            raise LookupError("expired")
+        except LookupError:
+            library.exception("refresh failed")
+        said = [(line["level"], line["component"], line["msg"]) for line in self.lines()]
+        self.assertEqual(
+            said,
+            [
+                ("warn", "botocore.credentials", "no credentials for oci"),
+                ("error", "botocore.credentials", "refresh failed"),
+            ],
+        )
+        self.assertIn("expired", self.lines()[1]["traceback"])
+        self.flushLoggedErrors(LookupError)
 
     def test_sockets(self) -> None:
         """

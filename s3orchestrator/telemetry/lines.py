@@ -1,0 +1,193 @@
+"""
+What lines of the log look like: JSON for machines, or text for people.
+
+One event is one line, whatever a client's data has in it, and no secret gets through.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable, Mapping
+from datetime import UTC, datetime
+from functools import lru_cache
+from math import isfinite
+from typing import Any, cast
+
+from twisted.logger import LogEvent, LogLevel, formatEvent
+
+from s3orchestrator.telemetry.components import component_of
+from s3orchestrator.telemetry.context import REQUEST_ID
+
+# A field whose name contains one of these is never printed.
+_SECRET_NAMES = re.compile(r"secret|password|passwd|token|authorization|signature|private_key", re.IGNORECASE)
+
+# Presigned addresses and Authorization headers carry these, also in the midst of a message.
+_SECRET_TEXT = re.compile(r"((?:ignature|-[Tt]oken)\s*[=:]\s*)[^&\s\"',}\\]+")
+
+_HIDDEN = "***"
+
+# Added by Twisted for the sake of observers older than twisted.logger.
+_TWISTED_FIELDS = frozenset(
+    ["format", "message", "time", "system", "isError", "failure", "why", "logLevel", "txaio_trace"]
+)
+
+# What a line has anyway; a field of such a name is left out.
+_OURS = frozenset(["time", "level", "component", "msg", "request_id", "traceback"])
+
+_PRINTED_AS_THEY_ARE = frozenset([str, int, float, bool, type(None)])
+
+# A terminal obeys these, and some readers of lines take one for the end of a line. JSON leaves them.
+_UNSEEN = re.compile("[\x7f-\x9f\u2028\u2029\ud800-\udfff]")
+
+_quote_plainly = json.encoder.encode_basestring
+_encode_plainly = json.JSONEncoder(ensure_ascii=False, default=str).encode
+
+
+def _quote(text: str) -> str:
+    quoted = _quote_plainly(text)
+    return quoted if quoted.isascii() and "\x7f" not in quoted else _UNSEEN.sub(_escape, quoted)
+
+
+def _encode(value: object) -> str:
+    return _UNSEEN.sub(_escape, _encode_plainly(value))
+
+
+def _escape(found: re.Match[str]) -> str:
+    return f"\\u{ord(found[0]):04x}"
+
+
+_JSON: Mapping[type, Callable[[Any], str]] = {
+    str: _quote,
+    int: repr,
+    float: lambda number: repr(number) if isfinite(number) else "null",
+    bool: lambda truth: "true" if truth else "false",
+}
+
+
+def json_line(event: LogEvent) -> str:
+    """Return `event` as one line of JSON."""
+    members = [
+        f'"time": "{_timestamp(event.get("log_time", 0.0))}", "level": "{level_of(event).name}"',
+        f'"component": {_quote(component_in(event))}, "msg": {_quote(_message(event))}',
+    ]
+    if request_id := REQUEST_ID.get():
+        members.append(f'"request_id": {_quote(request_id)}')
+    if failure := event.get("log_failure"):
+        members.append(f'"traceback": {_quote(failure.getTraceback())}')
+    for name, label, is_secret in _members_of(tuple(event)):
+        value = event[name]
+        encode = None if is_secret else _JSON.get(type(value))
+        members.append(label + (encode(value) if encode else _encode(_plain(name, value))))
+    return "{" + _without_secrets(", ".join(members)) + "}\n"
+
+
+@lru_cache(maxsize=1024)  # kinds of events: the names in them are the program's own
+def _members_of(names: tuple[str, ...]) -> tuple[tuple[str, str, bool], ...]:
+    """Return which fields are members of the line, how each begins, and whether it is a secret."""
+    return tuple(
+        (name, f"{_quote(name)}: ", _is_secret(name))
+        for name in names
+        if _is_field(name) and name not in _OURS
+    )
+
+
+def terminal_line(event: LogEvent) -> str:
+    """
+    Return `event` as a line for people, with a traceback below it.
+
+    Fields that the text leaves out follow it.
+    """
+    fields = _fields(event)
+    text = event.get("log_format") or ""
+    line = [
+        f"{_time(event).astimezone():%H:%M:%S} {level_of(event).name:5} {component_in(event)}:",
+        _message(event),
+        *(f"{name}={value}" for name, value in fields.items() if "{" + name not in text),
+    ]
+    if request_id := REQUEST_ID.get():
+        line.append(f"[{request_id}]")
+    shown = _printable(" ".join(line))
+    if failure := event.get("log_failure"):
+        shown += "\n" + "\n".join(map(_printable, failure.getTraceback().rstrip().splitlines()))
+    return _without_secrets(shown) + "\n"
+
+
+def _printable(text: str) -> str:
+    """Escape what would begin a line or tell the terminal to do something: much of it is clients' text."""
+    if text.isprintable():
+        return text
+    return "".join([each if each.isprintable() else each.encode("unicode_escape").decode() for each in text])
+
+
+def level_of(event: LogEvent) -> LogLevel:
+    """Return an event's level, which some libraries leave out."""
+    return cast(LogLevel, event.get("log_level") or LogLevel.info)
+
+
+def _time(event: LogEvent) -> datetime:
+    return datetime.fromtimestamp(event.get("log_time", 0.0), UTC)
+
+
+def _timestamp(when: float) -> str:
+    second = int(when)
+    return f"{_second(second)}.{int((when - second) * 1000):03}Z"
+
+
+@lru_cache(maxsize=1)
+def _second(when: int) -> str:
+    return f"{datetime.fromtimestamp(when, UTC):%Y-%m-%dT%H:%M:%S}"
+
+
+def component_in(event: LogEvent) -> str:
+    """Return which part of the daemon speaks."""
+    return component_of(str(event.get("log_namespace") or ""))
+
+
+def _message(event: LogEvent) -> str:
+    text = event.get("log_format")
+    if text and "{" not in text and "}" not in text:
+        return str(text)
+    # With the plain fields in place of the originals, a secret named in the text stays hidden.
+    return formatEvent({**event, **_fields(event)})
+
+
+def _fields(event: LogEvent) -> dict[str, object]:
+    """Return what the caller gave beside the text, ready to be printed."""
+    return {name: _plain(name, value) for name, value in event.items() if _is_field(name)}
+
+
+def _is_field(name: str) -> bool:
+    return not name.startswith("log_") and name not in _TWISTED_FIELDS
+
+
+def _plain(name: str, value: object) -> object:
+    if _is_secret(name):
+        return _HIDDEN
+    if type(value) in _PRINTED_AS_THEY_ARE:
+        return value
+    match value:
+        case bytes():
+            return value.decode("utf-8", "backslashreplace")
+        case Mapping():
+            return {_text(key): _plain(_text(key), item) for key, item in value.items()}
+        case list() | tuple() | set() | frozenset():
+            return [_plain(name, item) for item in value]
+        case _:
+            return str(value)
+
+
+def _text(name: object) -> str:
+    return name.decode("utf-8", "backslashreplace") if isinstance(name, bytes) else str(name)
+
+
+@lru_cache(maxsize=1024)  # the program's own names and a few headers
+def _is_secret(name: str) -> bool:
+    return _SECRET_NAMES.search(name) is not None
+
+
+def _without_secrets(text: str) -> str:
+    # Looking for a word first is ten times as fast as the expression on text without it.
+    if "ignature" in text or "oken" in text:
+        return _SECRET_TEXT.sub(r"\1" + _HIDDEN, text)
+    return text
