@@ -14,6 +14,7 @@ from twisted.python.failure import Failure
 
 from s3orchestrator.errors import OrchestratorError
 from s3orchestrator.protocol.errors import S3Error
+from s3orchestrator.telemetry.context import REQUEST_ID, on_behalf_of
 from s3orchestrator.telemetry.logging import make_logger
 
 T = TypeVar("T")
@@ -36,6 +37,7 @@ def shield(work: Coroutine[Any, Any, T]) -> Deferred[T]:
     """
     running = start(work)
     waiting: Deferred[T] = Deferred()
+    request_id = REQUEST_ID.get()
 
     def deliver(result: T | Failure) -> T | Failure | None:
         if waiting.called:
@@ -43,7 +45,8 @@ def shield(work: Coroutine[Any, Any, T]) -> Deferred[T]:
                 return None
             if not result.check(OrchestratorError, S3Error):
                 return result
-            _log.info("nobody waits any more for: {error}", error=str(result.value))
+            with on_behalf_of(request_id):
+                _log.info("nobody waits any more for: {error}", error=str(result.value))
             return None
         waiting.callback(result)
         return None

@@ -26,6 +26,7 @@ from s3orchestrator.errors import BackendError, NoSuchBlob, OrchestratorError, S
 from s3orchestrator.interfaces import IBackend, IBlobs, IUploads
 from s3orchestrator.objects import deletions
 from s3orchestrator.objects.backends import Backends
+from s3orchestrator.telemetry.context import REQUEST_ID
 from s3orchestrator.telemetry.logging import make_logger
 
 # Beyond this the claim is given back, and the cleanup service takes it from the ledger.
@@ -45,6 +46,7 @@ class _Task:
     blob: Blob
     unclear: bool
     queued: bool
+    request_id: str
 
 
 @define(eq=False)
@@ -76,7 +78,7 @@ class Cleaner:
     _gathered: list[tuple[Blob, bool]] = field(factory=list, init=False)
     _flushing: IDelayedCall | None = field(default=None, init=False)
     _idle: list[Deferred[None]] = field(factory=list, init=False)
-    _put_off: list[Tell] = field(factory=list, init=False)
+    _put_off: list[tuple[str, Tell]] = field(factory=list, init=False)
 
     def clean(self, blobs: Iterable[Blob], *, unclear: bool = False, queued: bool = False) -> None:
         """
@@ -88,6 +90,7 @@ class Cleaner:
         """
         too_many = []
         room = self.room()
+        request_id = REQUEST_ID.get()
         for blob in blobs:
             queue = self._queues[blob.backend]
             if not room or len(queue.waiting) >= MAX_WAITING_EACH:
@@ -95,7 +98,7 @@ class Cleaner:
                 deletions.put_off(blob, queued=queued, counted=False)
                 continue
             room -= 1
-            queue.waiting.append(_Task(blob, unclear, queued))
+            queue.waiting.append(_Task(blob, unclear, queued, request_id))
             if queue.workers < self._at_once:
                 queue.workers += 1
                 self._background(self._work(queue))
@@ -155,6 +158,7 @@ class Cleaner:
             queue.workers -= 1
 
     async def _delete(self, task: _Task) -> None:
+        REQUEST_ID.set(task.request_id)  # whoever started this worker has done so for others, too
         blob = task.blob
         try:
             backend = self._backends[blob.backend]
@@ -216,15 +220,17 @@ class Cleaner:
             await tell()
         except StoreUnavailable as error:
             self.log.warn("the ledger will be told later: {error}", error=str(error))
-            self._put_off.append(tell)
+            self._put_off.append((REQUEST_ID.get(), tell))
 
-    async def _tell_again(self, tell: Tell) -> None:
+    async def _tell_again(self, put_off: tuple[str, Tell]) -> None:
+        request_id, tell = put_off
+        REQUEST_ID.set(request_id)
         try:
             await self._insist(tell)
         except CancelledError:
             raise  # or the next one would be told
         except Exception:
-            self._complain(Failure())
+            self._complain()
 
     # --- what runs in the background
 
@@ -237,9 +243,8 @@ class Cleaner:
             self.insist(partial(self._blobs.forget_many, gathered))
 
     def _background(self, work: Coroutine[Any, Any, Any]) -> None:
-        running = start(work)
+        running = start(self._to_its_end(work))
         if running.called:
-            running.addErrback(self._complain)
             return
         self._running.add(running)
 
@@ -250,11 +255,17 @@ class Cleaner:
                 for waiting in idle:
                     waiting.callback(None)
 
-        running.addErrback(self._complain)
         running.addCallback(ended)
 
-    def _complain(self, failure: Any) -> None:
+    async def _to_its_end(self, work: Coroutine[Any, Any, Any]) -> None:
+        try:
+            await work
+        except Exception:
+            self._complain()
+
+    def _complain(self) -> None:
         # The row is still there: whatever was not finished here is found by the cleanup service.
+        failure = Failure()
         if failure.check(OrchestratorError, CancelledError):
             self.log.warn("cleaning up was put off: {error}", error=str(failure.value))
         else:

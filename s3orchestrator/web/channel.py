@@ -27,6 +27,8 @@ from s3orchestrator.protocol.documents import error_document
 from s3orchestrator.protocol.errors import S3Error
 from s3orchestrator.protocol.http1 import find_head, parse_head
 from s3orchestrator.protocol.transfer import ChunkedDecoder, LengthDecoder, MalformedChunks
+from s3orchestrator.telemetry.audit import audit
+from s3orchestrator.telemetry.context import on_behalf_of
 from s3orchestrator.telemetry.http import OTHER
 from s3orchestrator.web.client_address import peer_address
 from s3orchestrator.web.limits import LINGER, RETIRING, Patience, Watch
@@ -341,6 +343,8 @@ class StreamingChannel(Protocol):
             % (identity.encode(), identity.encode(), len(document))
         )
         self.transport.write(self.site.status_line(error.status) + fields + document)
+        with on_behalf_of(identity):
+            audit("s3.Refused", remote=self.client_address, status=error.status, error=error.code)
         self._close(is_sending=True)
 
     def _feed(self, data: bytes) -> bytes:

@@ -23,6 +23,7 @@ from twisted.web.server import NOT_DONE_YET
 from s3orchestrator.protocol.documents import error_document
 from s3orchestrator.protocol.errors import S3Error
 from s3orchestrator.protocol.http1 import Head
+from s3orchestrator.telemetry.context import on_behalf_of
 from s3orchestrator.telemetry.http import LEFT
 from s3orchestrator.web.request_body import NoBody, RequestBody
 from s3orchestrator.web.request_ids import request_id
@@ -80,6 +81,10 @@ class Request(server.Request):
 
     clientproto = b"HTTP/1.1"
 
+    def __repr__(self) -> str:
+        # Without the query, which may be signed.
+        return f"<{self.method.decode('latin-1')} {self.path.decode('latin-1')}>"
+
     @property
     def client(self) -> Any:
         return self.channel.getPeer()
@@ -132,13 +137,14 @@ class Request(server.Request):
 
     def processingFailed(self, reason: Failure) -> None:
         """Log what a resource let escape; the client learns no more than that it happened."""
-        self._log.failure("{request} failed", failure=reason, request=self)
+        identity = request_id(self.header_map)
+        with on_behalf_of(identity):
+            self._log.failure("{request} failed", failure=reason, request=repr(self))
         if self.startedWriting and not self._head:
             self.abort()
             return
         self.startedWriting = self.chunked = 0
         self.unregisterProducer()
-        identity = request_id(self.header_map)
         error = S3Error("InternalError")
         self.respond(
             error.status,
