@@ -9,6 +9,7 @@ from zope.interface import implementer
 
 from s3orchestrator.errors import LedgerTooNew, StoreUnavailable
 from s3orchestrator.interfaces import IBlobs, ILease, ILocks
+from s3orchestrator.telemetry.audit import audit
 from s3orchestrator.telemetry.logging import make_logger
 
 
@@ -62,8 +63,10 @@ class LeaseKeeper:
         is_over = not self._lease.may_send()
         if is_over and not self._said_over:
             self.log.error("the lease is running out: nothing is sent to the backends any more")
+            audit("lease.lost")
         elif self._said_over and not is_over:
             self.log.info("the lease is held again")
+            audit("lease.regained")
         self._said_over = is_over
 
     def _say_what_the_clock_does(self) -> None:

@@ -9,6 +9,7 @@ from prometheus_client import Counter
 
 from s3orchestrator.interfaces import IBlobs
 from s3orchestrator.objects import deletions
+from s3orchestrator.telemetry.audit import audit
 from s3orchestrator.telemetry.logging import make_logger
 
 BATCH = 100
@@ -23,9 +24,10 @@ RESOLVED.labels("dropped")
 
 
 def note_dropped(number: int, reason: str) -> None:
-    """Count writes that were doomed, and wait in the cleanup queue now."""
+    """Tell of writes that were doomed, and wait in the cleanup queue now."""
     RESOLVED.labels("dropped").inc(number)
     deletions.ENQUEUED.labels(reason).inc(number)
+    audit("pending_intents.dropped", dropped=number, reason=reason)
 
 
 @define(eq=False)

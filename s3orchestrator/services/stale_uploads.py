@@ -30,5 +30,5 @@ class StaleUploads:
             doomed = await self._uploads.expire(now - int(self._stale_after() * 1000), now - DAY_MS)
             if not doomed:
                 return
-            audit("storage.MultipartCleanup", cleaned=len(doomed))
+            audit("storage.MultipartCleanup", cleaned=len(doomed), total_stale=len(doomed))
             self._cleaner.clean(doomed)

@@ -1,10 +1,13 @@
-"""What circuit breakers show to the outside: one pair of metrics for the database and for each backend."""
+"""What circuit breakers show to the outside: one pair of metrics for the database and for each backend, and
+lines of the audit trail, since a breaker decides where data goes.
+"""
 
 from __future__ import annotations
 
 from prometheus_client import Counter, Gauge
 
 from s3orchestrator.domain.breaker import State
+from s3orchestrator.telemetry.audit import audit
 
 DATABASE = "database"  # the name that the ledger's breaker has among those of the backends
 
@@ -37,4 +40,6 @@ def show(name: str, state: State = State.CLOSED) -> None:
 def moved(name: str, before: State, after: State) -> None:
     """Show that a breaker has changed."""
     STATES.labels(name).set(after)
-    TRANSITIONS.labels(name, before.name.lower(), after.name.lower()).inc()
+    change = {"from": before.name.lower(), "to": after.name.lower()}
+    TRANSITIONS.labels(name, *change.values()).inc()
+    audit("circuit_breaker.changed", name=name, **change)
