@@ -12,11 +12,12 @@ from s3orchestrator.app.examining import Examination
 from s3orchestrator.domain.jobs import Job
 from s3orchestrator.services.jobs import Jobs
 from s3orchestrator.store.browse import Browse
+from s3orchestrator.telemetry.logging import RING
 from s3orchestrator.web.admin.access import Access
 from s3orchestrator.web.admin.cleanup import CleanupQueue
 from s3orchestrator.web.admin.ledger import Checks, UsageFlush
 from s3orchestrator.web.admin.locations import Locations
-from s3orchestrator.web.admin.logs import LogLevel
+from s3orchestrator.web.admin.logs import LogLevel, Logs
 from s3orchestrator.web.admin.reloads import ReloadStatus
 from s3orchestrator.web.admin.resource import AdminResource
 from s3orchestrator.web.admin.routes import admin_routes
@@ -53,6 +54,7 @@ class Administration:
             Checks(self._check, lambda: self._jobs.latest(FSCK), self._jobs.find),
             UsageFlush(core.usage_flush.run_once),
             LogLevel(),
+            Logs(RING),
             ReloadStatus(core.in_force),
         )
         return AdminResource(routes, Access.of(token, core.reactor), core.reactor)

@@ -17,6 +17,7 @@ from s3orchestrator.cli.admin_commands import (
     WorkersOptions,
 )
 from s3orchestrator.cli.admin_fsck import AdminFsckOptions
+from s3orchestrator.cli.admin_logs import LogsOptions
 from s3orchestrator.cli.admin_options import CANNOT_ASK, AdminCommand, AskingOptions, Output
 from s3orchestrator.cli.admin_reload import ReloadStatusOptions
 
@@ -44,6 +45,7 @@ is no, or there are findings, 2 it could not be asked."""
         ("cleanup-queue", None, CleanupQueueOptions, "What waits to be deleted, and what will not go."),
         ("usage-flush", None, UsageFlushOptions, "Write down now what was used of the backends."),
         ("fsck", None, AdminFsckOptions, "Check the ledger while clients are served."),
+        ("logs", None, LogsOptions, "What was logged last."),
         ("log-level", None, LogLevelOptions, "How much is logged."),
     ]
 

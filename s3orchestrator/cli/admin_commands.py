@@ -280,7 +280,7 @@ class LogLevelOptions(AdminCommand):
     synopsis = "Usage: s3orchestrator admin log-level [LEVEL] [options]"
     description = """\
 Shows how much the daemon logs, or sets it to debug, info, warn or error until the daemon
-ends. Above info, the audit trail is not written either."""
+ends. The audit trail is written at every level."""
 
     def parseArgs(self, *words: str) -> None:
         super().parseArgs(*words[1:])

@@ -5,7 +5,7 @@ from __future__ import annotations
 from s3orchestrator.web.admin.cleanup import CleanupQueue
 from s3orchestrator.web.admin.ledger import Checks, UsageFlush
 from s3orchestrator.web.admin.locations import Locations
-from s3orchestrator.web.admin.logs import LogLevel
+from s3orchestrator.web.admin.logs import LogLevel, Logs
 from s3orchestrator.web.admin.reloads import ReloadStatus
 from s3orchestrator.web.admin.routing import Route
 from s3orchestrator.web.admin.status import Status
@@ -19,7 +19,8 @@ def admin_routes(
     queue: CleanupQueue,
     checks: Checks,
     usage: UsageFlush,
-    logs: LogLevel,
+    level: LogLevel,
+    logs: Logs,
     reloads: ReloadStatus,
 ) -> tuple[Route, ...]:
     """Return who answers what."""
@@ -37,6 +38,7 @@ def admin_routes(
         Route("LatestFsck", "GET", "fsck", checks.latest),
         Route("Fsck", "POST", "fsck", checks.begin),
         Route("Job", "GET", "jobs/{id}", checks.find),
-        Route("LogLevel", "GET", "log-level", logs.show),
-        Route("SetLogLevel", "PUT", "log-level", logs.change),
+        Route("LogLevel", "GET", "log-level", level.show),
+        Route("SetLogLevel", "PUT", "log-level", level.change),
+        Route("Logs", "GET", "logs", logs.show),
     )
