@@ -23,7 +23,7 @@ from s3orchestrator.app.process import (
 from s3orchestrator.app.reloading import Source
 from s3orchestrator.concurrency import start
 from s3orchestrator.config.problems import ConfigErrors
-from s3orchestrator.telemetry.logging import make_logger, set_level
+from s3orchestrator.telemetry.logging import make_logger, observer, report, set_level
 
 
 class Options(usage.Options):
@@ -86,6 +86,9 @@ def makeService(options: Options) -> OrchestratorService:
     try:
         _source(options).read()
     except ConfigErrors as errors:
+        log = observer()  # twistd has not begun to log yet
+        for problem in errors.problems:
+            report(log, "{file} cannot be used: {problem}", file=options["config"], problem=str(problem))
         listed = "\n".join(f"  {problem}" for problem in errors.problems)
         # twistd would print a traceback for anything else.
         raise SystemExit(f"s3orchestrator: {options['config']} cannot be used:\n{listed}") from errors

@@ -23,7 +23,7 @@ from s3orchestrator.concurrency import start
 from s3orchestrator.config.loader import Loaded, load
 from s3orchestrator.config.problems import ConfigErrors
 from s3orchestrator.errors import OrchestratorError
-from s3orchestrator.telemetry.logging import LineObserver, begin_logging, observer, terminal
+from s3orchestrator.telemetry.logging import LineObserver, begin_logging, observer, report, terminal
 
 
 class ServeOptions(CommandOptions):
@@ -48,16 +48,19 @@ connections, finishes what is in flight, and exits with 0."""
 
 def run(options: ServeOptions, stdout: TextIO, stderr: TextIO) -> int:
     """Serve; returns 0 after an orderly stop, 1 if it could not start."""
-    loaded = load_or_explain(options["config"], options["mode"], stderr)
+    log = _observer(options["log-format"])
+    loaded = load_or_explain(options["config"], options["mode"], stderr, log)
     if loaded is None:
         return 1
     for warning in missing_files(loaded.config):
         stderr.write(f"s3orchestrator: warning: {warning}\n")
     source = Source(Path(options["config"]).absolute(), options["mode"])
-    return serve(loaded, _observer(options["log-format"]), stderr, source=source)
+    return serve(loaded, log, stderr, source=source)
 
 
-def load_or_explain(path: str, mode: str | None, stderr: TextIO) -> Loaded | None:
+def load_or_explain(
+    path: str, mode: str | None, stderr: TextIO, log: LineObserver | None = None
+) -> Loaded | None:
     """Load a file and print its warnings; None, and every problem printed, if it cannot be used."""
     try:
         loaded = load(Path(path), os.environ, mode=mode)
@@ -65,6 +68,8 @@ def load_or_explain(path: str, mode: str | None, stderr: TextIO) -> Loaded | Non
         stderr.write(f"s3orchestrator: {path} cannot be used:\n")
         for problem in errors.problems:
             stderr.write(f"  {problem}\n")
+            if log is not None and log.is_for_machines:
+                report(log, "{file} cannot be used: {problem}", file=path, problem=str(problem))
         return None
     for warning in loaded.warnings:
         stderr.write(f"s3orchestrator: warning: {warning}\n")
@@ -107,6 +112,8 @@ def serve(
             return  # told to stop before it had begun
         status = 1
         stderr.write(f"s3orchestrator: cannot start: {_reason(failure)}\n")
+        if log.is_for_machines:
+            report(log, "cannot start: {error}", error=_reason(failure))
         if core.running:
             core.stop()
 
