@@ -110,6 +110,7 @@ class ObjectCopier:
     async def _copy_in_place(self, order: CopyOrder, source: Version, record: Record) -> Version | None:
         """None: no backend could do it alone; nothing is left behind."""
         for blob in self._backends.copyable(source.blobs, source.size):
+            record.backend = blob.backend
             record.tell(source_backend=blob.backend)
             made = await self._copy_on(order, source, blob, record)
             if made is not None:

@@ -50,8 +50,8 @@ class Visit:
         )
         if call.key:
             fields["key"] = call.key
-        if self.identity is not None:
-            fields["user"] = self.identity.owner_id
+        if self.identity is not None and self.identity.user:
+            fields["user"] = self.identity.user
         if self.access_key_id:
             fields["access_key_id"] = self.access_key_id
         if call.body.arrived:
