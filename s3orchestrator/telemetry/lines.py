@@ -35,22 +35,18 @@ _TWISTED_FIELDS = frozenset(
 # What a line has anyway; a field of such a name is left out.
 _OURS = frozenset(["time", "level", "component", "msg", "request_id", "traceback"])
 
-_PRINTED_AS_THEY_ARE = frozenset([str, int, float, bool, type(None)])
+_PRINTED_AS_THEY_ARE = frozenset([str, int, bool, type(None)])
 
 # A terminal obeys these, and some readers of lines take one for the end of a line. JSON leaves them.
 _UNSEEN = re.compile("[\x7f-\x9f\u2028\u2029\ud800-\udfff]")
 
-_quote_plainly = json.encoder.encode_basestring
-_encode_plainly = json.JSONEncoder(ensure_ascii=False, default=str).encode
+_quote = json.encoder.encode_basestring
+_encode = json.JSONEncoder(ensure_ascii=False, default=str).encode
 
 
-def _quote(text: str) -> str:
-    quoted = _quote_plainly(text)
-    return quoted if quoted.isascii() and "\x7f" not in quoted else _UNSEEN.sub(_escape, quoted)
-
-
-def _encode(value: object) -> str:
-    return _UNSEEN.sub(_escape, _encode_plainly(value))
+def _visible(line: str) -> str:
+    """Escape what cannot be seen: in JSON it can only be within a text."""
+    return line if line.isascii() and "\x7f" not in line else _UNSEEN.sub(_escape, line)
 
 
 def _escape(found: re.Match[str]) -> str:
@@ -79,7 +75,7 @@ def json_line(event: LogEvent) -> str:
         value = event[name]
         encode = None if is_secret else _JSON.get(type(value))
         members.append(label + (encode(value) if encode else _encode(_plain(name, value))))
-    return "{" + _without_secrets(", ".join(members)) + "}\n"
+    return "{" + _without_secrets(_visible(", ".join(members))) + "}\n"
 
 
 @lru_cache(maxsize=1024)  # kinds of events: the names in them are the program's own
@@ -167,6 +163,8 @@ def _plain(name: str, value: object) -> object:
     if type(value) in _PRINTED_AS_THEY_ARE:
         return value
     match value:
+        case float():
+            return value if isfinite(value) else None  # JSON knows no others
         case bytes():
             return value.decode("utf-8", "backslashreplace")
         case Mapping():

@@ -7,7 +7,7 @@ from collections import deque
 from collections.abc import Iterable, Iterator
 from itertools import islice
 from threading import RLock
-from typing import Any, NamedTuple
+from typing import Any
 
 from attrs import frozen
 
@@ -19,12 +19,8 @@ _MOST_TEXT = 1000  # characters of one value of a line that is longer
 SEVERITY = {"debug": 0, "info": 1, "warn": 2, "error": 3, "critical": 4}
 
 
-class _Kept(NamedTuple):
-    number: int
-    time: float
-    severity: int
-    component: str
-    line: bytes
+# Number, time, severity, component, line: a plain tuple, since each request makes two.
+_Kept = tuple[int, float, int, str, str]
 
 
 @frozen
@@ -79,15 +75,16 @@ class Ring:
 
     def add(self, time: float, level: str, component: str, text: str) -> None:
         """Keep a line of JSON; from any thread."""
-        line = text.encode("utf-8", "backslashreplace")
-        if len(line) > MOST_BYTES_EACH:
-            line = _shortened(line)
+        size = _size_of(text)
+        if size > MOST_BYTES_EACH:
+            text = _shortened(text)
+            size = _size_of(text)
         with self._lock:
             self._newest = number = self._newest + 1
-            self._kept.append(_Kept(number, time, SEVERITY[level], component, line))
-            self._size += len(line)
+            self._kept.append((number, time, SEVERITY[level], component, text))
+            self._size += size
             while len(self._kept) > self._most_lines or self._size > self._most_bytes:
-                self._size -= len(self._kept.popleft().line)
+                self._size -= _size_of(self._kept.popleft()[-1])
 
     def find(self, wanted: Wanted) -> Found:
         """
@@ -107,31 +104,38 @@ class Ring:
         chosen = chosen[: wanted.limit]
         if not forward:
             chosen.reverse()
-        return Found(tuple({"id": one.number, **json.loads(one.line)} for one in chosen), newest, has_more)
+        entries = tuple({"id": number, **json.loads(line)} for number, _, _, _, line in chosen)
+        return Found(entries, newest, has_more)
 
 
 def _matching(kept: Iterable[_Kept], wanted: Wanted, after: int) -> Iterator[_Kept]:
     least = SEVERITY[wanted.level]
     # As the line has it: with quotation marks escaped.
-    text = json.dumps(wanted.text, ensure_ascii=False)[1:-1].encode("utf-8", "surrogatepass")
+    text = json.dumps(wanted.text, ensure_ascii=False)[1:-1]
     for one in kept:
+        number, time, severity, component, line = one
         if (
-            one.severity >= least
-            and one.number > after
-            and (wanted.before is None or one.number < wanted.before)
-            and one.time >= wanted.since
-            and (not wanted.component or one.component == wanted.component)
-            and text in one.line
+            severity >= least
+            and number > after
+            and (wanted.before is None or number < wanted.before)
+            and time >= wanted.since
+            and (not wanted.component or component == wanted.component)
+            and text in line
         ):
             yield one
 
 
-def _shortened(line: bytes) -> bytes:
+def _size_of(line: str) -> int:
+    """Return bytes of memory, at most."""
+    return len(line) if line.isascii() else 4 * len(line)
+
+
+def _shortened(line: str) -> str:
     members = {name: _cut(value) for name, value in json.loads(line).items()}
-    shorter = json.dumps(members, ensure_ascii=True).encode()
+    shorter = json.dumps(members)
     if len(shorter) > MOST_BYTES_EACH:
         known = ("time", "level", "component", "msg", "request_id", "event")
-        shorter = json.dumps({name: members[name] for name in known if name in members}).encode()
+        shorter = json.dumps({name: members[name] for name in known if name in members})
     return shorter
 
 

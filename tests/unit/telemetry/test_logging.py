@@ -25,6 +25,12 @@ from s3orchestrator.telemetry.lines import json_line, terminal_line
 from s3orchestrator.telemetry.logging import LEVELS, LineObserver, make_logger, observer, set_level, terminal
 
 
+_VALUES = st.recursive(
+    st.text() | st.binary() | st.floats() | st.booleans() | st.none(),
+    lambda more: st.lists(more) | st.dictionaries(st.text(), more),
+)
+
+
 class Component:
     log = make_logger()
 
@@ -192,7 +198,7 @@ class SecretTests(LogTests):
         for line in (json_line(event), terminal_line(event)):
             self.assertNotIn("AbC/d+eF09", line)
 
-    @given(st.dictionaries(st.sampled_from(["key", "path", "a", "b"]), st.text() | st.binary() | st.floats()))
+    @given(st.dictionaries(st.sampled_from(["key", "path", "a", "b"]), _VALUES))
     def test_one_line_each(self, fields: dict[str, Any]) -> None:
         """Whatever is in the fields, an event is one printable line, and JSON."""
         event = {"log_namespace": "s3orchestrator.x", "log_format": "x", **fields}
