@@ -24,7 +24,6 @@ from s3orchestrator.telemetry.context import REQUEST_ID
 from s3orchestrator.telemetry.lines import json_line, terminal_line
 from s3orchestrator.telemetry.logging import LEVELS, LineObserver, make_logger, observer, set_level, terminal
 
-
 _VALUES = st.recursive(
     st.text() | st.binary() | st.floats() | st.booleans() | st.none(),
     lambda more: st.lists(more) | st.dictionaries(st.text(), more),
