@@ -41,20 +41,29 @@ class OrchestratorService(Service):
     log = make_logger()
 
     def __init__(self, options: Options) -> None:
-        self._options = options
+        # Absolute, for twistd may leave the directory it was started in.
+        self._source = Source(Path(options["config"]).absolute(), options["mode"])
         self._orchestrator: Orchestrator | None = None
+
+    def check(self) -> None:
+        """:raises ConfigErrors: the configuration cannot be used."""
+        self._source.read()
 
     def startService(self) -> None:
         """Begin to serve; the reactor is running or about to."""
         from twisted.internet import reactor  # twistd has chosen one by now
 
         super().startService()  # type: ignore[no-untyped-call]
-        source = _source(self._options)
-        config = source.read().config
+        loaded = self._source.read()
+        config = loaded.config
         set_level(config.server.log_level)
+        for warning in loaded.warnings:
+            self.log.warn("{warning}", warning=str(warning))
         take_descriptors()
         notifier = Notifier.of(os.environ, reactor)
-        orchestrator = build(config, reactor, source=source, notifier=notifier, inherited=take_sockets())
+        orchestrator = build(
+            config, reactor, source=self._source, notifier=notifier, inherited=take_sockets()
+        )
         self._orchestrator = orchestrator
         on_hangup(reactor, orchestrator.reload)
         start(orchestrator.start()).addCallbacks(lambda _: begun(), self._failed)
@@ -83,8 +92,9 @@ def makeService(options: Options) -> OrchestratorService:
 
     :raises SystemExit: the configuration cannot be used; all its problems are named.
     """
+    service = OrchestratorService(options)
     try:
-        _source(options).read()
+        service.check()
     except ConfigErrors as errors:
         log = observer()  # twistd has not begun to log yet
         for problem in errors.problems:
@@ -92,9 +102,4 @@ def makeService(options: Options) -> OrchestratorService:
         listed = "\n".join(f"  {problem}" for problem in errors.problems)
         # twistd would print a traceback for anything else.
         raise SystemExit(f"s3orchestrator: {options['config']} cannot be used:\n{listed}") from errors
-    return OrchestratorService(options)
-
-
-def _source(options: Options) -> Source:
-    # Absolute, for a daemon may leave the directory it was started in.
-    return Source(Path(options["config"]).absolute(), options["mode"])
+    return service

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from attrs import define, field
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import CancelledError, Deferred
 
 from s3orchestrator.app.background import Background, Services
 from s3orchestrator.app.core import Core, Wrapping, build_core
@@ -17,7 +17,7 @@ from s3orchestrator.concurrency import deadline
 from s3orchestrator.concurrency import start as begin
 from s3orchestrator.config.live import InForce
 from s3orchestrator.config.sections import Config
-from s3orchestrator.errors import OrchestratorError, StoreUnavailable
+from s3orchestrator.errors import StoreUnavailable
 from s3orchestrator.services.pending import note_dropped
 from s3orchestrator.telemetry.logging import make_logger
 from s3orchestrator.web.inherited import Inherited
@@ -82,7 +82,9 @@ class Orchestrator:
         self._starting = begin(self._start())
         try:
             await self._starting
-        except OrchestratorError as error:
+        except CancelledError:
+            raise
+        except Exception as error:
             self._notifier.say(f"cannot start: {error}")
             raise
         finally:

@@ -123,6 +123,7 @@ class Reloader:
         try:
             loaded = self._source.read()
             take_over = await self._prepare(loaded.config)
+            take_over()
         except CancelledError:
             raise
         except ConfigErrors as error:
@@ -132,7 +133,6 @@ class Reloader:
         except Exception:
             self.log.failure("the configuration could not be taken over")
             return self._keep(["something went wrong here; the log has it"])
-        take_over()
         for warning in loaded.warnings:
             self.log.warn("{path}: {warning}", path=path, warning=str(warning))
         return self._tell()

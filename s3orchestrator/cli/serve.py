@@ -32,7 +32,8 @@ class ServeOptions(CommandOptions):
     synopsis = "Usage: s3orchestrator serve --config FILE [--mode MODE]"
     description = """\
 Serves clients until it is told to stop (SIGTERM or Ctrl-C): then it refuses new
-connections, finishes what is in flight, and exits with 0."""
+connections, finishes what is in flight, and exits with 0. SIGHUP has it read the
+configuration again."""
 
     optParameters = [
         ["config", "c", "config.yaml", "The configuration file."],

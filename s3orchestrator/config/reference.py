@@ -109,6 +109,28 @@ def _written(setting: Setting, value: Any) -> str:
     return setting.scalar.render(value)
 
 
+def reload_table() -> str:
+    """What a reload can change, section by section, as a table of the operators' guide."""
+    lines = [".. list-table::", "   :header-rows: 1", "   :widths: 30 70", ""]
+    for section, what in (("Section", "What a reload changes"), *_reloadable(Config, "")):
+        first, *more = _wrapped(what, "       ")
+        lines += [f"   * - {section}", f"     - {first.strip()}", *more]
+    return "\n".join(lines) + "\n"
+
+
+def _reloadable(cls: type, path: str) -> Iterator[tuple[str, str]]:
+    settings = settings_of(cls)
+    names = [setting.name for setting in settings if setting.section is None and setting.meta.reloadable]
+    if names:
+        own = [setting.name for setting in settings if setting.section is None]
+        listed = "everything" if names == own else ", ".join(f"``{name}``" for name in names)
+        yield f"``{path}``" if path else "Top level", listed
+    for setting in settings:
+        if setting.section is not None:
+            below = f"{path}.{setting.name}" if path else setting.name
+            yield from _reloadable(setting.section, f"{below}[]" if setting.many else below)
+
+
 _SAMPLE_HEAD = """\
 # Configuration of s3orchestrator.
 #

@@ -11,12 +11,13 @@ from docutils.core import publish_doctree
 from twisted.trial.unittest import SynchronousTestCase
 
 from s3orchestrator.config.loader import load
-from s3orchestrator.config.reference import reference_page, sample_file
+from s3orchestrator.config.reference import reference_page, reload_table, sample_file
 from s3orchestrator.config.sections import Config
 from s3orchestrator.config.settings import Setting, settings_of
 from tests.unit.config.samples import errors
 
 SAMPLE = Path(__file__).parents[3] / "etc" / "s3orchestrator.yaml"
+GUIDE = Path(__file__).parents[3] / "docs" / "operating" / "reload.rst"
 SECRETS = {"PHOTOS_SECRET": "p", "ALICE_SECRET": "a"}
 
 
@@ -57,6 +58,21 @@ class ReferencePageTests(SynchronousTestCase):
         """No setting is without a sentence."""
         for path, setting in every_setting(Config, ""):
             self.assertRegex(setting.meta.doc, r"[.]$", f"{path}.{setting.name}")
+
+
+class ReloadTableTests(SynchronousTestCase):
+    """What a reload changes, for operators."""
+
+    def test_guide(self) -> None:
+        """The operators' guide has the table that the declarations make."""
+        self.assertIn(f"\n{reload_table()}\n", GUIDE.read_text("utf-8"))
+
+    def test_rows(self) -> None:
+        """A section that changes as a whole says so; of others the settings are named; the rest is not."""
+        table = reload_table()
+        self.assertIn("   * - ``buckets[]``\n     - everything\n", table)
+        self.assertIn("   * - ``server``\n     - ``log_level``, ``shutdown_delay``\n", table)
+        self.assertNotIn("database", table)
 
 
 class SampleFileTests(SynchronousTestCase):
