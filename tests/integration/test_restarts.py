@@ -1,0 +1,216 @@
+"""Restarts behind a socket that somebody else holds, and reloads, with clients that never stop."""
+
+from __future__ import annotations
+
+import http.client
+import json
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import threading
+from collections.abc import Callable
+from contextlib import closing
+from hashlib import sha256
+from pathlib import Path
+from typing import Any
+
+from twisted.trial.unittest import SynchronousTestCase
+
+from tests.clients.deployment import boto3_client
+from tests.integration.disks import BUCKET, disks
+from tests.integration.notified import Manager
+from tests.integration.test_serve_command import TWISTD
+from tests.running import PATIENCE, fetch, wait_until
+from tests.unit.config.samples import scratch
+
+FIRST = 3  # the number that systemd gives the first socket it passes
+RESTARTS = 4
+KEYS = ("photoskey", "photossecret")
+
+
+class Clients:
+    """Threads that ask on and on; `answers` counts what went well, `failures` says what did not."""
+
+    def __init__(self) -> None:
+        self.answers: dict[str, int] = {}
+        self.failures: list[str] = []
+        self._threads: list[threading.Thread] = []
+        self._end = threading.Event()
+
+    def begin(self, name: str, ask: Callable[[int], object]) -> None:
+        self.answers[name] = 0
+        self._threads.append(threading.Thread(target=self._ask_on, args=(name, ask)))
+        self._threads[-1].start()
+
+    def _ask_on(self, name: str, ask: Callable[[int], object]) -> None:
+        while not self._end.is_set():
+            try:
+                ask(self.answers[name])
+                self.answers[name] += 1
+            except Exception as error:
+                self.failures.append(f"{name}, after {self.answers[name]}: {error!r}")
+                return
+
+    def go_on(self) -> None:
+        """Return when each of them has been answered some more times, or one has failed."""
+        before = dict(self.answers)
+        wait_until(
+            lambda: self.failures or all(self.answers[name] > before[name] + 10 for name in before),
+            f"nobody is served any more: {before}",
+        )
+
+    def end(self) -> None:
+        self._end.set()
+        for thread in self._threads:
+            thread.join()
+
+
+class HeldSocketCase(SynchronousTestCase):
+    """A daemon on a socket of ours, as systemd would start it."""
+
+    def setUp(self) -> None:
+        self.directory = Path(self.mktemp()).absolute()
+        self.deployment = disks(self.directory, driver="sqlite")
+        self.config = self.deployment.config_path
+        self.log = self.directory / "daemon.log"
+        self.manager = Manager(scratch(self) / "notify")
+        self.addCleanup(self.manager.close)
+        self.readies = 0
+        self.socket = socket.create_server(("127.0.0.1", 0), backlog=512)
+        self.addCleanup(self.socket.close)
+        self.port = self.socket.getsockname()[1]
+        address = f'listen_addr: "127.0.0.1:{self.deployment.daemon.port}"'
+        text = self.config.read_text()
+        self.assertIn(address, text)
+        self.config.write_text(text.replace(address, 'listeners: [{address: "systemd:s3"}]'))
+
+    def start(self) -> subprocess.Popen[bytes]:
+        """Start one, and return once it serves."""
+        # What is passed must say to which process, which only that process knows.
+        script = 'export LISTEN_PID=$$ LISTEN_FDS=1 LISTEN_FDNAMES=s3; exec "$@"'
+        options = ("-n", "--pidfile=", "--logger", "s3orchestrator.telemetry.logging.observer")
+        command = (TWISTD, *options, "s3orchestrator", "--config", str(self.config))
+        with self.log.open("ab") as log:
+            process = subprocess.Popen(
+                ["sh", "-c", script, "sh", *command],
+                stdout=log,
+                stderr=log,
+                cwd=self.directory,
+                env={**os.environ, "NOTIFY_SOCKET": str(self.manager.path)},
+                pass_fds=(FIRST,),
+                preexec_fn=self._pass_socket,
+            )
+        self.addCleanup(process.wait)
+        self.addCleanup(process.kill)
+        self.await_ready(process)
+        return process
+
+    def await_ready(self, process: subprocess.Popen[bytes] | None = None) -> None:
+        """Wait until the service manager has heard once more that all is ready."""
+        self.readies += 1
+        wait_until(
+            lambda: self.manager.said().count("READY") == self.readies or (process and process.poll()),
+            "it is not ready",
+        )
+        self.assertEqual(self.manager.said().count("READY"), self.readies)
+
+    def _pass_socket(self) -> None:
+        if self.socket.fileno() != FIRST:
+            os.dup2(self.socket.fileno(), FIRST)
+        os.set_inheritable(FIRST, True)
+
+    def stop(self, process: subprocess.Popen[bytes]) -> None:
+        process.send_signal(signal.SIGTERM)
+        # twistd ends by the signal that stopped it, which service managers take for success.
+        self.assertIn(process.wait(PATIENCE), (0, -signal.SIGTERM), self.log.read_text()[-2000:])
+        self.assertEqual(json.loads(self.log.read_text().splitlines()[-1])["msg"], "stopped")
+
+    def s3(self) -> Any:
+        """A client that asks once, and keeps its connection."""
+        return boto3_client(f"http://127.0.0.1:{self.port}", *KEYS)
+
+
+class RestartTests(HeldSocketCase):
+    def test_no_client_notices(self) -> None:
+        """
+        Clients with a connection for each request, or one for all of them, that read and that
+        write, go through restarts and reloads without one error; what they wrote is there.
+        """
+        process, clients = self.start(), Clients()
+        written: dict[str, str] = {}
+        self.s3().put_object(Bucket=BUCKET, Key="read", Body=b"x" * 100_000)
+        reader, writer = self.s3(), self.s3()
+
+        def read(_: int) -> None:
+            body = reader.get_object(Bucket=BUCKET, Key="read")["Body"].read()
+            assert body == b"x" * 100_000
+
+        def write(number: int) -> None:
+            body = b"%d " % number * 5000
+            writer.put_object(Bucket=BUCKET, Key=f"written {number}", Body=body)
+            written[f"written {number}"] = sha256(body).hexdigest()
+
+        def connect(_: int) -> None:
+            with closing(http.client.HTTPConnection("127.0.0.1", self.port, timeout=PATIENCE)) as connection:
+                connection.request("GET", "/health")
+                assert connection.getresponse().read()
+
+        clients.begin("read", read)
+        clients.begin("write", write)
+        clients.begin("connect", connect)
+        self.addCleanup(clients.end)
+        for _ in range(RESTARTS):
+            clients.go_on()
+            self.stop(process)
+            process = self.start()
+            process.send_signal(signal.SIGHUP)
+            self.await_ready()
+            clients.go_on()
+        clients.end()
+        self.assertEqual(clients.failures, [])
+        for key, digest in written.items():
+            body = self.s3().get_object(Bucket=BUCKET, Key=key)["Body"].read()
+            self.assertEqual(sha256(body).hexdigest(), digest)
+        self.stop(process)
+
+    def test_waits_while_nobody_is_there(self) -> None:
+        """Who connects while no daemon runs is served by the next one."""
+        self.stop(self.start())
+        with closing(http.client.HTTPConnection("127.0.0.1", self.port, timeout=PATIENCE)) as connection:
+            connection.request("GET", "/health")
+            process = self.start()
+            self.assertEqual(connection.getresponse().status, 200)
+        self.stop(process)
+
+    def test_name_that_was_not_passed(self) -> None:
+        """A listener that wants another name is an error that says which there are."""
+        self.config.write_text(self.config.read_text().replace("systemd:s3", "systemd:web"))
+        with self.assertRaises(AssertionError):
+            self.start()
+        self.assertIn("cannot listen on systemd:web: no socket of that name was passed", self.log.read_text())
+        self.assertIn("passed: s3", self.log.read_text())
+
+
+class ActivationTests(HeldSocketCase):
+    def test_by_systemds_own_tool(self) -> None:
+        """`systemd-socket-activate` starts us at the first connection, which is served."""
+        tool = shutil.which("systemd-socket-activate")
+        assert tool is not None, "make prerequisites installs it"
+        self.socket.close()
+        options = ("-n", "--pidfile=", "--logger", "s3orchestrator.telemetry.logging.observer")
+        command = (TWISTD, *options, "s3orchestrator", "--config", str(self.config))
+        with self.log.open("ab") as log:
+            process = subprocess.Popen(
+                [tool, "--fdname=s3", f"--listen=127.0.0.1:{self.port}", *command],
+                stdout=log,
+                stderr=log,
+                cwd=self.directory,
+            )
+        self.addCleanup(process.wait)
+        self.addCleanup(process.kill)
+        wait_until(lambda: b"Listening" in self.log.read_bytes(), "it does not listen")
+        answer = fetch(f"http://127.0.0.1:{self.port}/health")
+        self.assertEqual((answer.status, json.loads(answer.body)["status"]), (200, "ok"))
+        self.stop(process)
