@@ -77,7 +77,9 @@ class Doors:
             self._rate_limit_settings,
         )
         self._certificates = Certificates(lambda: self._tls, self._core.reactor)
-        self._background.add(Periodic("certificates", HOUR, self._certificates.run_once, self._core.reactor))
+        if any(listener.tls.enabled for listener in server.places):
+            looking = Periodic("certificates", HOUR, self._certificates.run_once, self._core.reactor)
+            self._background.add(looking)
         self._site = StreamingSite(root, limits, self._core.reactor, most_connections(), TRAFFIC)
 
     @property

@@ -17,12 +17,17 @@ from prometheus_client.parser import text_string_to_metric_families
 from tests.ledgers import ledger
 from tests.running import PATIENCE, Answer, Daemon, LedgerRows, fetch
 from tests.servers import free_port
+from tests.unit.web.certificates import Authority
 
 BUCKET = "photos"
 
 _CONFIGURATION = """\
 mode: {mode}
-server: {{listen_addr: "127.0.0.1:${{S3O_PORT}}", max_concurrent_requests: 50}}
+server:
+  max_concurrent_requests: 50
+  listeners:
+    - {{address: "127.0.0.1:${{S3O_PORT}}"}}
+    - {{address: "127.0.0.1:0", tls: {{cert_file: "{cert_file}", key_file: "{key_file}"}}}}
 telemetry: {{metrics: {{enabled: true, path: {path}, listen: "{listen}"}}}}
 {ledger}
 write_path: {{quiet_period: 1s}}
@@ -121,8 +126,17 @@ def scrapees(
     chosen = ledger(directory, driver)
     config = directory / "s3orchestrator.yaml"
     listen = "127.0.0.1:${S3O_METRICS_PORT}" if own_listener else ""
+    cert_file, key_file = Authority().issue("server", directory)
     config.write_text(
-        _CONFIGURATION.format(mode=mode, ledger=chosen.line, directory=directory, listen=listen, path=path)
+        _CONFIGURATION.format(
+            mode=mode,
+            ledger=chosen.line,
+            directory=directory,
+            listen=listen,
+            path=path,
+            cert_file=cert_file,
+            key_file=key_file,
+        )
     )
     found = []
     for number in range(count):

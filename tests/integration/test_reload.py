@@ -154,7 +154,7 @@ class TakingOverTests(ReloadCase):
         self.edit("server: {", "server: {read_timeout: 9m, domains: [s3.example.net], ")
         self.edit("photossecret", "rotated")
         self.reload()
-        said = [(each["level"], each["msg"]) for each in self.lines() if each["component"] == "app.reloading"]
+        said = [(each["level"], each["msg"]) for each in self.lines() if each["component"] == "reload"]
         self.assertEqual(
             [line for line in said if "replication.factor" not in line[1]],  # which `validate` warns of, too
             [
