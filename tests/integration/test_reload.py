@@ -122,6 +122,18 @@ class TakingOverTests(ReloadCase):
         self.reload("egress_byte_limit: 1", "egress_byte_limit: 0")
         self.client.get_object(Bucket=BUCKET, Key="k")
 
+    def test_rate_limits(self) -> None:
+        """The limit for each address is switched on, changed and switched off."""
+        limit = "rate_limit: {enabled: true, requests_per_sec: 1, burst: 2}\n"
+        self.reload("buckets:\n", f"{limit}buckets:\n")
+        self.assertIn("SlowDown", self.asked_often())
+        self.reload("burst: 2", "burst: 50")
+        self.reload(limit.replace("burst: 2", "burst: 50"), "")
+        self.assertEqual(self.asked_often(), {""})
+
+    def asked_often(self) -> set[str]:
+        return {refusal(lambda: self.client.list_objects_v2(Bucket=BUCKET)) for _ in range(10)}
+
     def test_intervals(self) -> None:
         """A service that waits takes its new interval at once."""
         self.assertEqual(self.workers()["usage-flush"]["interval"], 5)
