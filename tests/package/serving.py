@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-import os
 import socket
+import ssl
 import subprocess
 from contextlib import closing
 from pathlib import Path
+from typing import Any
 
+import boto3
 from attrs import define, field
+from botocore.config import Config
 
 from tests.clients.deployment import tool_environment
 from tests.package.pages import blocks, commands
@@ -38,7 +41,7 @@ class Deployment:
         for line in commands("deploy", "The first configuration"):
             if not line.startswith("systemctl"):
                 self.root.shell(line)
-        self.certify("first")
+        self.certify()
         for line in commands("deploy", "HTTPS"):
             self.root.shell(f"cd /srv; {line}")
         (server,) = blocks("deploy", "HTTPS", "yaml")
@@ -59,37 +62,42 @@ class Deployment:
         """The secret that was made up for it."""
         return variables(self.root.at(VARIABLES))[SECRET]
 
-    def certify(self, name: str) -> None:
-        """Issue a certificate and leave it in /srv, where the page's commands take it from."""
-        certificate, key = self.authority.issue(name, self.home)
-        os.replace(certificate, self.root.at("/srv/s3.crt"))
-        os.replace(key, self.root.at("/srv/s3.key"))
+    def certify(self) -> str:
+        """Issue a certificate, leave it where the page's commands take it from, and return it."""
+        certificate, _ = self.authority.issue("s3", self.root.at("/srv"))
+        return Path(certificate).read_text()
 
-    def renew(self, name: str) -> None:
-        """Put another certificate in place of the one that is served."""
-        self.certify(name)
+    def renew(self) -> str:
+        """Put another certificate in the place of the one that is served, and return it."""
+        certificate = self.certify()
         self.root.shell(f"cd /srv; {commands('deploy', 'HTTPS')[-1]}")
+        return certificate
+
+    def shown(self) -> str:
+        """The certificate that a new connection gets to see, and finds good."""
+        return ssl.get_server_certificate(("127.0.0.1", self.port), ca_certs=str(self.bundle))
 
     def configure(self, server: str) -> None:
         """Put another section `server` into the configuration."""
-        file = self.root.at(CONFIGURATION)
-        before, _, rest = file.read_text().partition("server:\n")
+        before, _, rest = self.configuration.read_text().partition("server:\n")
         _, _, after = rest.partition("\n\n")
-        file.write_text(f"{before}{server}\n{after}")
+        self.configuration.write_text(f"{before}{server}\n{after}")
 
-    def client(self, secret: str | None = None, **settings: object) -> object:
-        """Return a boto3 client that trusts the authority."""
-        import boto3
-        from botocore.config import Config
+    @property
+    def configuration(self) -> Path:
+        """The configuration file, for the host."""
+        return self.root.at(CONFIGURATION)
 
+    def client(self, key: str = KEY, secret: str | None = None) -> Any:
+        """Return a boto3 client that trusts the authority, and asks once."""
         return boto3.client(
             "s3",
             endpoint_url=self.endpoint,
             region_name="us-east-1",
-            aws_access_key_id=KEY,
+            aws_access_key_id=key,
             aws_secret_access_key=secret or self.secret,
             verify=str(self.bundle),
-            config=Config(s3={"addressing_style": "path"}, retries={"total_max_attempts": 1}, **settings),
+            config=Config(s3={"addressing_style": "path"}, retries={"total_max_attempts": 1}),
         )
 
     def aws(self, *words: str | Path) -> str:

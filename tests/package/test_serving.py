@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
-import ssl
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from hashlib import sha256
 
 import pytest
+from botocore.exceptions import ClientError
 
 from tests.package.roots import DATA, Root
 from tests.package.services import Service
-from tests.package.serving import BUCKET, Deployment
+from tests.package.serving import BUCKET, KEY, Deployment
+from tests.package.transfers import MIB, Paused
+
+SIZE = 1 << 30
 
 
 @pytest.fixture(scope="module")
@@ -54,8 +59,6 @@ def test_awscli(deployment: Deployment, service: Service) -> None:
     deployment.aws("s3", "cp", sent, f"s3://{BUCKET}/kept", "--no-progress")
     deployment.aws("s3", "cp", f"s3://{BUCKET}/kept", got, "--no-progress")
     assert got.read_bytes() == sent.read_bytes()
-    certificate = ssl.get_server_certificate(("127.0.0.1", deployment.port), ca_certs=str(deployment.bundle))
-    assert certificate.startswith("-----BEGIN")
 
 
 def test_files_are_private(deployment: Deployment, service: Service) -> None:
@@ -63,3 +66,37 @@ def test_files_are_private(deployment: Deployment, service: Service) -> None:
     deployment.aws("s3api", "put-object", "--bucket", BUCKET, "--key", "private")
     found = deployment.root.shell(f"find {DATA} -type f -printf '%u:%g %m\\n' | sort -u").splitlines()
     assert found == ["s3orchestrator:s3orchestrator 600"]
+
+
+def test_reload(deployment: Deployment, service: Service) -> None:
+    """A reload swaps certificate and credentials, and drops neither an upload nor a download of 1 GiB."""
+    client, sending = deployment.client(), Paused(SIZE)
+    with ThreadPoolExecutor(1) as uploads:
+        upload = uploads.submit(
+            client.put_object, Bucket=BUCKET, Key="large", Body=sending, ContentLength=SIZE
+        )
+        sending.wait_until_paused()
+        first, certificate = deployment.shown(), deployment.renew()
+        service.reload()
+        assert certificate == deployment.shown() != first
+        sending.go_on()
+        upload.result()
+
+    got = client.get_object(Bucket=BUCKET, Key="large")["Body"]
+    digest = sha256(got.read(SIZE // 2))
+    pair = deployment.configuration.read_text()
+    deployment.configuration.write_text(
+        pair.replace(KEY, "NEWKEY").replace('"${PHOTOS_SECRET}"', "new-secret")
+    )
+    service.reload()
+    with pytest.raises(ClientError, match="InvalidAccessKeyId"):
+        deployment.client().list_objects_v2(Bucket=BUCKET)
+    new = deployment.client("NEWKEY", "new-secret")
+    assert new.list_objects_v2(Bucket=BUCKET, Prefix="large")["Contents"][0]["Size"] == SIZE
+    while piece := got.read(MIB):
+        digest.update(piece)
+    assert digest.hexdigest() == sending.digest()
+
+    deployment.configuration.write_text(pair)
+    service.reload()
+    client.delete_object(Bucket=BUCKET, Key="large")
