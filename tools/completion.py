@@ -55,7 +55,7 @@ def script() -> str:
         "files": " | ".join(files),
         "values": " | ".join(dict.fromkeys(values)),
         "words": "\n".join(
-            f'        "{_path(command.words)}") words="{" ".join(_words(command))}" ;;'
+            f'        "{_path(command.words)}") words="{" ".join(_words(command, whole))}" ;;'
             for command in everyone
         ),
     }
@@ -69,9 +69,9 @@ def _path(words: tuple[str, ...]) -> str:
     return "/".join(words)
 
 
-def _words(command: Command) -> list[str]:
-    options = [f"--{option.name}" for option in command.options]
-    return [*(below.words[-1] for below in command.commands), *options]
+def _words(command: Command, whole: Command) -> list[str]:
+    below = whole.commands if command.words == ("help",) else command.commands
+    return [*(each.words[-1] for each in below), *(f"--{option.name}" for option in command.options)]
 
 
 if __name__ == "__main__":

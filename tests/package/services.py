@@ -131,7 +131,7 @@ class Service:
             *("setpriv", f"--reuid={unit.one('User')}", f"--regid={unit.one('Group')}", "--init-groups"),
             *(f"--inh-caps=-all,{capabilities}", f"--ambient-caps=-all,{capabilities}"),
             *(f"--bounding-set=-all,{capabilities}", "--no-new-privs"),
-            *("env", "-i", *(f"{name}={value}" for name, value in self._environment().items())),
+            *("env", "-i", *(f"{name}={value}" for name, value in self.environment().items())),
             *("/usr/bin/python3", "/srv/confine.py", unit.one("SystemCallErrorNumber"), str(_ALLOWED)),
             *self.before,
             *unit.command("ExecStart"),
@@ -142,7 +142,8 @@ class Service:
         assert self._unit.one("RuntimeDirectory") == _RUNTIME.name
         return [str(DATA), str(_RUNTIME), *self._unit.all("ReadWritePaths")]
 
-    def _environment(self) -> Mapping[str, str]:
+    def environment(self) -> Mapping[str, str]:
+        """The variables it gets."""
         file = self._unit.one("EnvironmentFile").removeprefix("-")
         return {
             "PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin",

@@ -18,6 +18,7 @@ from tests.package.pages import blocks, commands
 from tests.package.roots import CONFIGURATION, VARIABLES, Root
 from tests.package.services import Service
 from tests.package.units import variables
+from tests.running import wait_until
 from tests.unit.web.certificates import Authority
 
 BUCKET, KEY, SECRET = "photos", "PHOTOSKEY", "PHOTOS_SECRET"
@@ -76,6 +77,11 @@ class Deployment:
     def shown(self) -> str:
         """The certificate that a new connection gets to see, and finds good."""
         return ssl.get_server_certificate(("127.0.0.1", self.port), ca_certs=str(self.bundle))
+
+    def wait_for_port(self) -> None:
+        """Return once somebody listens there; whoever does is not spoken to."""
+        mine = f"0100007F:{self.port:04X} 00000000:0000 0A"  # 127.0.0.1, listening
+        wait_until(lambda: mine in Path("/proc/net/tcp").read_text(), "nobody listens")
 
     def configure(self, server: str) -> None:
         """Put another section `server` into the configuration."""

@@ -9,6 +9,7 @@ from hashlib import sha256
 import pytest
 from botocore.exceptions import ClientError
 
+from tests.package.pages import blocks
 from tests.package.roots import DATA, Root
 from tests.package.services import Service
 from tests.package.serving import BUCKET, KEY, Deployment
@@ -100,3 +101,27 @@ def test_reload(deployment: Deployment, service: Service) -> None:
     deployment.configuration.write_text(pair)
     service.reload()
     client.delete_object(Bucket=BUCKET, Key="large")
+
+
+def test_socket_activation(deployment: Deployment) -> None:
+    """systemd listens, starts the service for the first client, and hands the port over to it."""
+    before = deployment.configuration.read_text()
+    (listeners,) = blocks("deploy", "Socket activation", "yaml")
+    _, _, tls = blocks("deploy", "HTTPS", "yaml")[0].partition("  tls:\n")
+    name = deployment.root.unit("socket").one("FileDescriptorName")
+    passed = [word for each in deployment.service.environment() for word in ("-E", each)]
+    service = deployment.service = Service(
+        deployment.root,
+        before=["/usr/bin/systemd-socket-activate", f"--listen=127.0.0.1:{deployment.port}",
+                f"--fdname={name}", *passed],
+    )  # fmt: skip
+    deployment.configure(f"{listeners}  tls:\n{tls}")
+    service.start()
+    try:
+        deployment.wait_for_port()
+        deployment.aws("s3api", "put-object", "--bucket", BUCKET, "--key", "activated")
+        service.wait_until_ready()
+        service.stop()
+    finally:
+        service.kill()
+        deployment.configuration.write_text(before)

@@ -11,11 +11,12 @@ _PATIENCE = 120.0  # seconds
 
 
 class Paused(io.RawIOBase):
-    """A file of `size` bytes, each MiB of them different; it can be read once, or told and sought before that."""
+    """A file of `size` bytes, each MiB of them different; it can be read once, and measured before that."""
 
     def __init__(self, size: int) -> None:
         self._size = size
         self._offset = 0
+        self._begun = False
         self._block = shake_128(b"block").digest(MIB - 8)
         self._hash = sha256()
         self._half, self._going = Event(), Event()
@@ -42,10 +43,12 @@ class Paused(io.RawIOBase):
         return self._offset
 
     def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
-        assert (offset, whence) in ((0, io.SEEK_END), (self._offset, io.SEEK_SET)), "read once only"
-        return self._size if whence == io.SEEK_END else offset
+        assert not self._begun, "it can be read once only"
+        self._offset = offset + {io.SEEK_SET: 0, io.SEEK_CUR: self._offset, io.SEEK_END: self._size}[whence]
+        return self._offset
 
     def read(self, size: int = -1) -> bytes:
+        self._begun = True
         if self._offset >= self._size // 2 and not self._going.is_set():
             self._half.set()
             assert self._going.wait(_PATIENCE), "it was left waiting"
