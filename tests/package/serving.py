@@ -45,13 +45,19 @@ class Deployment:
         self.certify()
         for line in commands("deploy", "HTTPS"):
             self.root.shell(f"cd /srv; {line}")
-        (server,) = blocks("deploy", "HTTPS", "yaml")
-        self.configure(server.replace('":443"', f'"127.0.0.1:{self.port}"'))
+        self.configure(f"server:\n  listen_addr: 127.0.0.1:{self.port}\n{self.tls}")
 
     @property
     def bundle(self) -> Path:
         """The file with the authority that clients trust."""
         return self.home / "authority.pem"
+
+    @property
+    def tls(self) -> str:
+        """What is in the section `server` for HTTPS."""
+        (server,) = blocks("deploy", "HTTPS", "yaml")
+        _, first, rest = server.partition("  tls:\n")
+        return first + rest
 
     @property
     def endpoint(self) -> str:

@@ -106,8 +106,6 @@ def test_reload(deployment: Deployment, service: Service) -> None:
 def test_socket_activation(deployment: Deployment) -> None:
     """systemd listens, starts the service for the first client, and hands the port over to it."""
     before = deployment.configuration.read_text()
-    (listeners,) = blocks("deploy", "Socket activation", "yaml")
-    _, _, tls = blocks("deploy", "HTTPS", "yaml")[0].partition("  tls:\n")
     name = deployment.root.unit("socket").one("FileDescriptorName")
     passed = [word for each in deployment.service.environment() for word in ("-E", each)]
     service = deployment.service = Service(
@@ -115,7 +113,8 @@ def test_socket_activation(deployment: Deployment) -> None:
         before=["/usr/bin/systemd-socket-activate", f"--listen=127.0.0.1:{deployment.port}",
                 f"--fdname={name}", *passed],
     )  # fmt: skip
-    deployment.configure(f"{listeners}  tls:\n{tls}")
+    (place,) = blocks("deploy", "Socket activation", "yaml")
+    deployment.configure(place + deployment.tls)
     service.start()
     try:
         deployment.wait_for_port()
