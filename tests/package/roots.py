@@ -91,8 +91,9 @@ class Root:
         return Path("/srv") / file.name
 
     def unit(self, kind: str) -> Unit:
-        """Our unit that is installed, `service` or `socket`."""
-        return Unit.read(self.at(f"/lib/systemd/system/{NAME}.{kind}"))
+        """Our unit that is installed, `service` or `socket`, and what drop-ins add to it."""
+        drop_ins = sorted(self.at(f"/etc/systemd/system/{NAME}.{kind}.d").glob("*.conf"))
+        return Unit.read(self.at(f"/lib/systemd/system/{NAME}.{kind}"), *drop_ins)
 
     def described(self, place: Path | str) -> str:
         """Owner, group and mode of what is at a place inside."""

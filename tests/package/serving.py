@@ -120,6 +120,7 @@ class Deployment:
             "AWS_ACCESS_KEY_ID": KEY,
             "AWS_SECRET_ACCESS_KEY": self.secret,
             "AWS_DEFAULT_REGION": "us-east-1",
+            "AWS_MAX_ATTEMPTS": "1",
         }
         ended = subprocess.run(
             ["aws", *map(str, words)],

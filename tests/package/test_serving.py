@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from hashlib import sha256
 
 import pytest
 from botocore.exceptions import ClientError
 
-from tests.package.pages import blocks
-from tests.package.roots import DATA, Root
+from tests.package.pages import blocks, commands
+from tests.package.roots import DATA, NAME, Root
 from tests.package.services import Service
 from tests.package.serving import BUCKET, KEY, Deployment
 from tests.package.transfers import MIB, Paused
@@ -28,9 +29,9 @@ def deployment(pristine: Root, tmp_path_factory: pytest.TempPathFactory) -> Iter
         root.remove()
 
 
-@pytest.fixture
-def service(deployment: Deployment) -> Iterator[Service]:
-    """It is running, and ready."""
+@contextmanager
+def running(deployment: Deployment) -> Iterator[Service]:
+    """Run the service while the block does, and stop it."""
     service = deployment.service = Service(deployment.root)
     service.start()
     try:
@@ -39,6 +40,13 @@ def service(deployment: Deployment) -> Iterator[Service]:
         service.stop()
     finally:
         service.kill()
+
+
+@pytest.fixture
+def service(deployment: Deployment) -> Iterator[Service]:
+    """It is running, and ready."""
+    with running(deployment) as service:
+        yield service
 
 
 def test_unconfigured(pristine: Root) -> None:
@@ -67,6 +75,30 @@ def test_files_are_private(deployment: Deployment, service: Service) -> None:
     deployment.aws("s3api", "put-object", "--bucket", BUCKET, "--key", "private")
     found = deployment.root.shell(f"find {DATA} -type f -printf '%u:%g %m\\n' | sort -u").splitlines()
     assert found == ["s3orchestrator:s3orchestrator 600"]
+
+
+def test_directory_elsewhere(deployment: Deployment) -> None:
+    """A backend outside of the service's own folder works with the page's drop-in, and not without."""
+    root, before = deployment.root, deployment.configuration.read_text()
+    for line in commands("deploy", "Directories elsewhere"):
+        root.shell(line)
+    other = before.replace("name: disk", "name: elsewhere").replace(f"{DATA}/objects", "/srv/objects")
+    deployment.configuration.write_text(other)
+    put = ("s3api", "put-object", "--bucket", BUCKET, "--key", "elsewhere")
+    try:
+        with running(deployment) as service:
+            with pytest.raises(AssertionError, match="ServiceUnavailable"):
+                deployment.aws(*put)
+            assert "Read-only file system" in service.tail()
+        (drop_in,) = blocks("deploy", "Directories elsewhere", "ini")
+        place = root.at(f"/etc/systemd/system/{NAME}.service.d/override.conf")
+        place.parent.mkdir()
+        place.write_text(drop_in)
+        with running(deployment):
+            deployment.aws(*put)
+        assert "elsewhere" in root.run("find", "/srv/objects")
+    finally:
+        deployment.configuration.write_text(before)
 
 
 def test_reload(deployment: Deployment, service: Service) -> None:

@@ -16,9 +16,9 @@ class Unit:
     settings: tuple[tuple[str, str], ...]
 
     @classmethod
-    def read(cls, path: Path) -> Unit:
-        """Read a file; of a continued line the parts are joined."""
-        text = path.read_text().replace("\\\n", " ")
+    def read(cls, *files: Path) -> Unit:
+        """Read a file, and others that add to it; of a continued line the parts are joined."""
+        text = "\n".join(file.read_text() for file in files).replace("\\\n", " ")
         lines = (line.strip() for line in text.splitlines())
         pairs = (line.split("=", 1) for line in lines if line[:1].isalpha())
         return cls(tuple((name, value) for name, value in pairs))
