@@ -6,6 +6,8 @@ import subprocess
 from pathlib import Path
 
 from tests.package.roots import CONFIGURATION, DATA, NAME, VARIABLES, Root, package, version
+from tools import pins
+
 
 MODES = {
     CONFIGURATION: "root:s3orchestrator 640",
@@ -72,6 +74,17 @@ def test_own_libraries(pristine: Root) -> None:
     assert twisted.startswith("/usr/lib/s3orchestrator/lib/")
     linked = pristine.run("ldd", psycopg)
     assert "libpq.so.5 => /lib/" in linked or "libpq.so.5 => /usr/lib/" in linked
+
+
+def test_licences(pristine: Root) -> None:
+    """The licence of everything that is brought along is told, with the version it is of."""
+    told = pristine.at(f"/usr/share/doc/{NAME}/copyright").read_text().splitlines()
+    titles = {line.rpartition(" ")[0]: line.rpartition(" ")[2] for line in told}
+    found = {pins.normal(name): version for name, version in titles.items()}
+    wanted = pins.wanted_versions()
+    for tool in pins.BUILD_ONLY:
+        del wanted[tool]
+    assert {name: found.get(name) for name in wanted} == wanted
 
 
 def test_all_modules(pristine: Root) -> None:
