@@ -8,7 +8,6 @@ from pathlib import Path
 from tests.package.roots import CONFIGURATION, DATA, NAME, VARIABLES, Root, package, version
 from tools import pins
 
-
 MODES = {
     CONFIGURATION: "root:s3orchestrator 640",
     CONFIGURATION.parent: "root:s3orchestrator 750",

@@ -99,7 +99,7 @@ class ManualTests(SynchronousTestCase):
         self.assertEqual(self.completed("s3orchestrator", "val"), ["validate"])
         self.assertEqual(self.completed("s3orchestrator", "admin", "wor"), ["workers"])
         self.assertEqual(self.completed("s3orchestrator", "admin", "fsck", "--re"), ["--repair"])
-        self.assertEqual(self.completed("s3orchestrator", "help", "ser"), ["serve"])
+        self.assertEqual(self.completed("s3orchestrator", "help", "val"), ["validate"])
         self.assertEqual(self.completed("s3orchestrator", "serve", "--mode", "w"), [])
 
     def completed(self, *words: str) -> list[str]:
