@@ -108,7 +108,8 @@ def _folder() -> Path:
 
 def package() -> Path:
     """Return the package that `make deb` has built."""
-    (found,) = (CHECKOUT / "dist").glob(f"{NAME}_{_changelog('Version')}_{_architecture()}.deb")
+    found = CHECKOUT / "dist" / f"{NAME}_{version()}_{_architecture()}.deb"
+    assert found.exists(), "build the package first: make deb"
     return found
 
 
