@@ -182,26 +182,26 @@ class GaugesTests(SynchronousTestCase):
     def test_limits_and_leaving(self) -> None:
         """A limit is shown while there is one, a backend while it is there."""
         showing = Showing()
-        showing.only(["x", "y"])
-        for name in ("x", "y"):
+        showing.only(["leaving", "staying"])
+        for name in ("leaving", "staying"):
             showing.room(Usage(name, 5, 1, 1, 10))
             showing.usage(name, Counters(1, 2, 3), Limits(10, 0, 30))
-        showing.inventory({"x": Inventory(1, 2)})
+        showing.inventory({"leaving": Inventory(1, 2)})
         names = ("api_requests", "egress_bytes", "ingress_bytes")
 
         def shown(backend: str) -> list[float | None]:
             labels = {"backend": backend}
             return [REGISTRY.get_sample_value(f"s3o_usage_{name}_limit", labels) for name in names]
 
-        self.assertEqual(shown("x"), [10, None, 30])
-        showing.usage("x", Counters(1, 2, 3), Limits(0, 20, 0))
-        self.assertEqual(shown("x"), [None, 20, None])
-        showing.room(Usage("x", 5, 1, 1, None))
-        self.assertIsNone(REGISTRY.get_sample_value("s3o_quota_bytes_limit", {"backend": "x"}))
-        showing.only(["y"])
+        self.assertEqual(shown("leaving"), [10, None, 30])
+        showing.usage("leaving", Counters(1, 2, 3), Limits(0, 20, 0))
+        self.assertEqual(shown("leaving"), [None, 20, None])
+        showing.room(Usage("leaving", 5, 1, 1, None))
+        self.assertIsNone(REGISTRY.get_sample_value("s3o_quota_bytes_limit", {"backend": "leaving"}))
+        showing.only(["staying"])
         left = [one.labels for family in REGISTRY.collect() for one in family.samples]
-        self.assertNotIn({"backend": "x"}, left)
-        self.assertEqual(sample("s3o_quota_bytes_limit", backend="y"), 10)
+        self.assertNotIn({"backend": "leaving"}, left)
+        self.assertEqual(sample("s3o_quota_bytes_limit", backend="staying"), 10)
         showing.only([])
 
     def test_backlog(self) -> None:
