@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from hashlib import sha256
+from pathlib import Path
 
 import pytest
 from botocore.exceptions import ClientError
@@ -75,6 +76,15 @@ def test_files_are_private(deployment: Deployment, service: Service) -> None:
     deployment.aws("s3api", "put-object", "--bucket", BUCKET, "--key", "private")
     found = deployment.root.shell(f"find {DATA} -type f -printf '%u:%g %m\\n' | sort -u").splitlines()
     assert found == ["s3orchestrator:s3orchestrator 600"]
+
+
+def test_confined(deployment: Deployment, service: Service) -> None:
+    """These tests do what the unit says: a filter of system calls, one capability, no way to more."""
+    lines = Path(f"/proc/{service.pid}/status").read_text().splitlines()
+    status = {name: value.strip() for name, _, value in (line.partition(":") for line in lines)}
+    assert (status["Seccomp"], status["NoNewPrivs"]) == ("2", "1")
+    bind_service = f"{1 << 10:016x}"
+    assert {status[name] for name in ("CapBnd", "CapEff", "CapAmb")} == {bind_service}
 
 
 def test_directory_elsewhere(deployment: Deployment) -> None:
