@@ -9,11 +9,9 @@ from urllib.parse import unquote_to_bytes
 from prometheus_client import Counter, Gauge
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IAddress
-from twisted.protocols.tls import TLSMemoryBIOFactory
 from twisted.web import http, server
 from twisted.web.resource import IResource, Resource
 
-from s3orchestrator.bodies.sockets import Port, listen_tcp
 from s3orchestrator.telemetry.http import Traffic
 from s3orchestrator.telemetry.logging import make_logger
 from s3orchestrator.web.channel import StreamingChannel
@@ -176,16 +174,3 @@ class StreamingSite(server.Site):
     def acceptableProtocols(self) -> list[bytes]:
         """HTTP/2 has a channel of its own, which is not ours."""
         return [b"http/1.1"]
-
-
-def listen(reactor: Any, host: str, port: int, site: StreamingSite, tls: Any = None) -> Port:
-    """
-    Serve `site` on `host` (an address, or empty for all of IPv4) and `port` (0: any free one).
-
-    `tls` is an `IOpenSSLServerConnectionCreator`, None for plain HTTP.
-
-    :raises CannotListenError: the port is taken, or the address is not ours.
-    """
-    if tls is None:
-        return listen_tcp(reactor, host, port, site)
-    return listen_tcp(reactor, host, port, TLSMemoryBIOFactory(tls, False, site, clock=reactor))

@@ -22,7 +22,8 @@ from s3orchestrator.bodies.filtered import pump
 from s3orchestrator.errors import BodyAborted
 from s3orchestrator.web.limits import Limits
 from s3orchestrator.web.request import Request
-from s3orchestrator.web.site import StreamingSite, listen
+from s3orchestrator.web.site import StreamingSite
+from tests.unit.web.serving import listen
 
 T = TypeVar("T")
 BLOCK = bytes(range(256)) * 1024

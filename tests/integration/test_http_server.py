@@ -110,7 +110,7 @@ class ExchangeTests(ServerTests):
 
     async def test_listens_again_at_once(self) -> None:
         """A restarted server gets its port back although old connections linger."""
-        from s3orchestrator.web.site import listen
+        from tests.unit.web.serving import listen
 
         await self.exchange(LAST % b"/path/1")
         port = listen(self.reactor, "127.0.0.1", 0, self.site)

@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 from twisted.internet.defer import Deferred
 from twisted.internet.error import ConnectionLost
 from twisted.internet.interfaces import IConsumer
 from twisted.internet.task import Clock
 from twisted.internet.testing import StringTransport
+from twisted.protocols.tls import TLSMemoryBIOFactory
 from twisted.python.failure import Failure
 from twisted.web.resource import Resource
 from twisted.web.server import NOT_DONE_YET
 from zope.interface import implementer
 
+from s3orchestrator.bodies.sockets import Port, listen_tcp
 from s3orchestrator.web.channel import StreamingChannel
 from s3orchestrator.web.limits import Limits
 from s3orchestrator.web.request import Request
@@ -104,3 +107,10 @@ def gather(request: Request) -> tuple[Gathered, Deferred[None]]:
     """Read the body of `request`."""
     gathered = Gathered()
     return gathered, request.body.startProducing(gathered)
+
+
+def listen(reactor: Any, host: str, port: int, site: StreamingSite, tls: Any = None) -> Port:
+    """Serve `site`, with what makes the TLS side of connections, if any; on any free port if it is 0."""
+    return listen_tcp(
+        reactor, host, port, TLSMemoryBIOFactory(tls, False, site, clock=reactor) if tls else site
+    )

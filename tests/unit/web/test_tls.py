@@ -15,10 +15,10 @@ from twisted.internet.threads import deferToThread
 from twisted.trial.unittest import TestCase
 
 from s3orchestrator.web.limits import Limits
-from s3orchestrator.web.site import StreamingSite, listen
+from s3orchestrator.web.site import StreamingSite
 from s3orchestrator.web.tls import ServerTls, TlsError
 from tests.unit.web.certificates import Authority
-from tests.unit.web.serving import Answers, path_as_body
+from tests.unit.web.serving import Answers, listen, path_as_body
 
 REQUEST = b"GET /hello HTTP/1.1\r\nHost: h\r\n\r\n"
 
