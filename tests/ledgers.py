@@ -14,8 +14,8 @@ from pathlib import Path
 from attrs import field, frozen
 
 from tests.instances import Instances
+from tests.ports import free_port
 from tests.running import Daemon, LedgerDatabase, LedgerFile, LedgerRows
-from tests.servers import free_port
 
 CHOSEN = os.environ.get("S3O_TEST_LEDGER", "sqlite")
 INSTANCES = {"sqlite": 1, "postgres": 2}

@@ -12,7 +12,6 @@ import ctypes
 import os
 import shutil
 import signal
-import socket
 import subprocess
 import tempfile
 import time
@@ -31,6 +30,7 @@ import psycopg2
 from attrs import define, field, frozen
 from botocore.config import Config
 
+from tests.ports import free_port
 from tests.unit.web.certificates import Authority
 
 _PATIENCE = 90.0  # seconds; Ceph takes twelve on a machine that has nothing else to do
@@ -184,14 +184,6 @@ def postgres() -> Postgres:
 
 
 SERVERS: Mapping[str, Callable[[], Server]] = {"moto": moto, "radosgw": radosgw}
-
-
-def free_port() -> int:
-    """Return a port of the loopback interface that nobody listens on."""
-    with closing(socket.socket()) as listening:
-        listening.bind(("127.0.0.1", 0))
-        port: int = listening.getsockname()[1]
-        return port
 
 
 def _program(name: str) -> str:

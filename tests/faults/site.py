@@ -18,8 +18,8 @@ from s3orchestrator.testing.faults.forking import Forked, ForkServer
 from tests.instances import Instances
 from tests.ledgers import Choice
 from tests.ledgers import ledger as ledger_of
+from tests.ports import free_port
 from tests.running import Daemon, Deployment, DirectoryStorage, Storage, wait_until
-from tests.servers import free_port
 
 BUCKET = "photos"
 QUIET_MS = 1000

@@ -15,8 +15,8 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from tests.integration.disks import BUCKET, Disks
 from tests.ledgers import ledger
+from tests.ports import free_port
 from tests.running import COMMAND, Answer, Daemon, DirectoryStorage, LedgerFile, fetch
-from tests.servers import free_port
 
 TOKEN = "a-token-that-is-long-enough"
 

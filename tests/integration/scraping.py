@@ -15,8 +15,8 @@ from botocore.exceptions import ClientError
 from prometheus_client.parser import text_string_to_metric_families
 
 from tests.ledgers import ledger
+from tests.ports import free_port
 from tests.running import PATIENCE, Answer, Daemon, LedgerRows, fetch
-from tests.servers import free_port
 from tests.unit.web.certificates import Authority
 
 BUCKET = "photos"

@@ -7,7 +7,7 @@ import re
 
 from tests.integration.administering import TOKEN, AdminCase
 from tests.integration.disks import BUCKET
-from tests.servers import free_port
+from tests.ports import free_port
 
 KILL = (
     "UPDATE blobs SET state = 'doomed', version = NULL, unclear = TRUE, due_ms = 1, doomed_ms = 1,"

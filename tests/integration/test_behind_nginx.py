@@ -10,10 +10,10 @@ from tempfile import mkdtemp
 from twisted.logger import LogEvent, globalLogPublisher
 
 from s3orchestrator.testing.bench.servers import Server as Program
-from s3orchestrator.testing.bench.servers import free_port
 from tests.integration.asking import UNSIGNED, Answer, Caller, Wire
 from tests.integration.framing import FORMS, LARGE, UNSIGNED_FORM, with_length
 from tests.integration.s3_server import ServerCase
+from tests.ports import free_port
 
 GUIDE = Path(__file__).parents[2] / "docs" / "operating" / "nginx.conf"
 AROUND = """\

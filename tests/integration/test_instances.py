@@ -14,8 +14,8 @@ from botocore.config import Config
 from twisted.trial.unittest import SynchronousTestCase
 
 from tests.ledgers import ledger
+from tests.ports import free_port
 from tests.running import Daemon, DirectoryStorage, LedgerDatabase, fsck, wait_until
-from tests.servers import free_port
 
 MIB = 1 << 20
 

@@ -13,8 +13,8 @@ from twisted.trial.unittest import SynchronousTestCase
 from tests.integration.disks import disks
 from tests.integration.notified import Manager
 from tests.integration.test_admin_guide import typed_and_printed
+from tests.ports import free_port
 from tests.running import COMMAND, PATIENCE, wait_until
-from tests.servers import free_port
 from tests.unit.config.samples import scratch
 
 PAGE = Path(__file__).parents[2] / "docs" / "operating" / "tls.rst"
