@@ -177,14 +177,17 @@ async def gather(body: IBodyProducer, fault: Fault | None, lost: Callable[[], Ba
     Return the bytes of a body that a put or a part meeting `fault` is given.
 
     :raises BodyAborted: it was shorter or longer than announced.
+    :raises ValueError: nothing was announced, and no S3 service would take it either.
     """
     length = body.length
+    if length == UNKNOWN_LENGTH:
+        raise ValueError("a body of unknown length")
     if fault in (Fault.TRUNCATED, Fault.STALLED_BODY):
-        await _break_off(body, 1 if length == UNKNOWN_LENGTH else length // 2, fault)
+        await _break_off(body, length // 2, fault)
         raise lost()
     gathering = _Gathering(limit=None)
     await pump(body, gathering)
-    if length not in (UNKNOWN_LENGTH, gathering.size):
+    if length != gathering.size:
         raise BodyAborted(f"the body had {gathering.size} bytes where {length} were announced")
     data = b"".join(gathering.chunks)
     return flipped(data) if fault is Fault.WRONG_BYTES else data

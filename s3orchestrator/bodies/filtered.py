@@ -26,11 +26,13 @@ class FilteredBody:
     A body seen through a filter; itself a body, so filters stack.
 
     What the filter raises stops the source and fails the Deferred of `startProducing`;
-    nothing is written after that.
+    nothing is written after that. `size` is how many bytes come out, for sources that do
+    not know how many go in.
     """
 
     _source: IBodyProducer
     _filter: Filter
+    _size: int | None = None
     _consumer: IConsumer | None = field(init=False, default=None)
     _produced: Deferred[None] | None = field(init=False, default=None)
     _failure: Failure | None = field(init=False, default=None)
@@ -43,7 +45,9 @@ class FilteredBody:
 
     @property
     def length(self) -> int:
-        """The source's length, resized by the filter."""
+        """What was said of it, or the source's length, resized by the filter."""
+        if self._size is not None:
+            return self._size
         length: int = self._source.length
         # Twisted's sentinel is a string, whatever the types say; a filter does arithmetic.
         return length if length is UNKNOWN_LENGTH else self._filter.resize(length)  # type: ignore[comparison-overlap]

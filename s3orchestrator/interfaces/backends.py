@@ -103,7 +103,7 @@ class IBackend(Interface):
 
     Names are `str` of at most 1024 UTF-8 bytes. Failures are the `BackendError` family of
     `s3orchestrator.errors`; `sent` is False only when nothing can have reached the backend.
-    A body given to a failing call has been stopped, or was never started.
+    A body's length must be known. One given to a failing call has been stopped, or was never started.
     """
 
     name: str = Attribute("what the configuration calls it")

@@ -56,5 +56,6 @@ class Incoming:
         """Return the verified body, and what to call for the digests after its end."""
         body = self.source
         for stage in self.declared.filters(want_md5=want_md5, want=want):
-            body = FilteredBody(body, stage)
+            # HTTP's own chunks say nothing of their sum. What comes out is of the declared length, or fails.
+            body = FilteredBody(body, stage, self.length)
         return body, self.declared.digests

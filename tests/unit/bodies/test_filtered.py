@@ -108,11 +108,12 @@ class FilteredBodyTests(SynchronousTestCase):
 
     def test_length(self) -> None:
         """
-        The length is what the filter makes of the source's; unknown stays unknown.
+        The length is what the filter makes of the source's; unknown stays unknown, unless one is given.
         """
         self.assertEqual(self.body.length, 11)
         self.assertEqual(FilteredBody(self.body, Doubling()).length, 25)
         self.assertEqual(FilteredBody(Source(length=UNKNOWN_LENGTH), Doubling()).length, UNKNOWN_LENGTH)
+        self.assertEqual(FilteredBody(Source(length=UNKNOWN_LENGTH), Doubling(), 7).length, 7)
 
     def test_started(self) -> None:
         """
