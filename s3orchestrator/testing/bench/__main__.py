@@ -19,10 +19,12 @@ from s3orchestrator.testing.bench.servers import CannotStart
 from s3orchestrator.testing.bench.small import small
 from s3orchestrator.testing.bench.stage import QUICK, THOROUGH, Stage
 from s3orchestrator.testing.bench.table import Table
+from s3orchestrator.testing.bench.tls import tls
 
 MEASUREMENTS: Mapping[str, Callable[[Stage], Table]] = {
     "small": small,
     "bodies": bodies,
+    "tls": tls,
     "pages": pages,
     "memory": memory,
     "fairness": fairness,

@@ -16,6 +16,8 @@ from typing import Any
 import yaml
 from attrs import define, field
 
+from s3orchestrator.testing.bench.certificate import Certificate
+
 BACKEND_BUCKET = "sink"
 BUCKETS = ("bench", "million")
 ACCESS_KEY_ID, SECRET = "benchkey", "benchsecret"
@@ -46,6 +48,10 @@ http {{
     }}
     server {{
         listen 127.0.0.1:{port};
+        listen 127.0.0.1:{secure_port} ssl;
+        ssl_certificate {tls.cert_file};
+        ssl_certificate_key {tls.key_file};
+        ssl_protocols TLSv1.2 TLSv1.3;
         location / {{
             proxy_pass http://sink;
             proxy_http_version 1.1;
@@ -73,11 +79,12 @@ class CannotStart(Exception):
 
 @define(eq=False)
 class Server:
-    """A program that serves on `port`; its output is in the file `log`."""
+    """A program that serves on `port`, and over TLS on `secure_port`; its output is in the file `log`."""
 
     command: Sequence[str]
     port: int
     log: Path
+    secure_port: int = 0
     _process: subprocess.Popen[bytes] | None = field(init=False, default=None)
 
     @property
@@ -133,27 +140,43 @@ def sink(directory: Path) -> Server:
     return Server(command, port, directory / "sink.log")
 
 
-def nginx(directory: Path, backend: Server, *, large_buffers: bool = False) -> Server:
+def nginx(directory: Path, backend: Server, tls: Certificate, *, large_buffers: bool = False) -> Server:
     """`nginx proxy_pass` in one process, with the buffers it has unless told otherwise; not started."""
-    port = free_port()
+    port, secure_port = free_port(), free_port()
     configuration = directory / "nginx.conf"
     buffers = _LARGE_BUFFERS if large_buffers else ""
     configuration.write_text(
-        _NGINX.format(directory=directory, port=port, sink=backend.port, buffers=buffers)
+        _NGINX.format(
+            directory=directory,
+            port=port,
+            secure_port=secure_port,
+            tls=tls,
+            sink=backend.port,
+            buffers=buffers,
+        )
     )
     program = shutil.which("nginx", path="/usr/sbin:/usr/bin:/usr/local/sbin:/usr/local/bin")
     if program is None:
         raise CannotStart("nginx is not installed: make prerequisites")
-    return Server([program, "-p", str(directory), "-c", str(configuration)], port, directory / "nginx.out")
+    command = [program, "-p", str(directory), "-c", str(configuration)]
+    return Server(command, port, directory / "nginx.out", secure_port)
 
 
-def orchestrator(directory: Path, backend: Server) -> Server:
+def orchestrator(directory: Path, backend: Server, tls: Certificate) -> Server:
     """Ourselves, with the settings that a new user has; not started."""
-    port = free_port()
+    port, secure_port = free_port(), free_port()
+    listeners: list[dict[str, Any]] = [
+        {"address": f"127.0.0.1:{port}"},
+        {
+            "address": f"127.0.0.1:{secure_port}",
+            "tls": {"cert_file": str(tls.cert_file), "key_file": str(tls.key_file)},
+        },
+    ]
     configuration = directory / "config.yaml"
-    configuration.write_text(yaml.safe_dump(_settings(directory, port, backend.port), sort_keys=False))
-    command = str(Path(sys.executable).with_name("s3orchestrator"))
-    return Server([command, "serve", "--config", str(configuration)], port, directory / "orchestrator.log")
+    configuration.write_text(yaml.safe_dump(_settings(directory, listeners, backend.port), sort_keys=False))
+    program = str(Path(sys.executable).with_name("s3orchestrator"))
+    command = [program, "serve", "--config", str(configuration)]
+    return Server(command, port, directory / "orchestrator.log", secure_port)
 
 
 def ledger_path(directory: Path) -> Path:
@@ -161,9 +184,9 @@ def ledger_path(directory: Path) -> Path:
     return directory / "ledger.db"
 
 
-def _settings(directory: Path, port: int, sink_port: int) -> dict[str, Any]:
+def _settings(directory: Path, listeners: list[dict[str, Any]], sink_port: int) -> dict[str, Any]:
     return {
-        "server": {"listen_addr": f"127.0.0.1:{port}"},
+        "server": {"listeners": listeners},
         "database": {"path": str(ledger_path(directory))},
         "backends": [
             {

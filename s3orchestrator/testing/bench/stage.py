@@ -10,6 +10,7 @@ from pathlib import Path
 
 from attrs import define, field, frozen
 
+from s3orchestrator.testing.bench.certificate import Certificate
 from s3orchestrator.testing.bench.load import Replay
 from s3orchestrator.testing.bench.sdk import Sdk
 from s3orchestrator.testing.bench.servers import (
@@ -51,7 +52,11 @@ class Stage:
     directory: Path
     effort: Effort
     _sink: Server | None = field(init=False, default=None)
+    tls: Certificate = field(init=False)  # of all that serve
     _numbers: Iterator[int] = field(init=False, factory=count)
+
+    def __attrs_post_init__(self) -> None:
+        self.tls = Certificate.make(self.directory)
 
     @contextmanager
     def run(self) -> Iterator[None]:
@@ -65,14 +70,14 @@ class Stage:
     @contextmanager
     def nginx(self, *, large_buffers: bool = False) -> Iterator[Server]:
         """Have nginx running."""
-        server = nginx(self._fresh(), self._backend(), large_buffers=large_buffers)
+        server = nginx(self._fresh(), self._backend(), self.tls, large_buffers=large_buffers)
         with _running(server, "/?list-type=2") as running:
             yield running
 
     @contextmanager
     def orchestrator(self, directory: Path | None = None) -> Iterator[Server]:
         """Have an orchestrator running, with a ledger of its own or the one that `directory` has."""
-        server = orchestrator(directory or self._fresh(), self._backend())
+        server = orchestrator(directory or self._fresh(), self._backend(), self.tls)
         with _running(server, "/health/ready") as running:
             yield running
 
