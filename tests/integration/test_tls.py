@@ -13,10 +13,11 @@ from twisted.internet.defer import Deferred
 from twisted.logger import LogEvent, LogLevel, globalLogPublisher
 
 from s3orchestrator.web.limits import Limits
-from s3orchestrator.web.site import StreamingSite, listen
+from s3orchestrator.web.site import StreamingSite
 from s3orchestrator.web.tls import ServerTls
 from tests.integration.http_server import ServerTests, pattern, read_all, read_response
 from tests.unit.web.certificates import Authority
+from tests.unit.web.serving import listen
 
 MIB = 1 << 20
 GET = b"GET %b HTTP/1.1\r\nHost: h\r\n\r\n"
