@@ -13,7 +13,7 @@ import boto3
 from attrs import define, field
 from botocore.config import Config
 
-from tests.ledgers import Places, ledger
+from tests.ledgers import CHOSEN, Places, ledger
 from tests.running import Deployment, DirectoryStorage, S3Storage, Storage, digest_of, wait_until
 from tests.servers import Server
 
@@ -138,9 +138,9 @@ def empty_bucket(client: Any, bucket: str) -> None:
             assert not reply.get("Errors"), reply
 
 
-def deploy(directory: Path, servers: Iterable[Server]) -> Clients:
+def deploy(directory: Path, servers: Iterable[Server], driver: str = CHOSEN) -> Clients:
     """Write the configuration into `directory`; the daemon is not started yet."""
-    chosen, listening = ledger(directory), Places()
+    chosen, listening = ledger(directory, driver), Places(driver)
     storage: dict[str, Storage] = {"disk": DirectoryStorage(directory / "disk")}
     backends = ""
     for server in servers:
