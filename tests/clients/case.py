@@ -28,10 +28,12 @@ class ClientCase(SynchronousTestCase):
     """
 
     deployment: Clients  # from conftest.py
+    over_https = False
 
     def setUp(self) -> None:
-        self.endpoint = self.deployment.daemon.endpoint
-        self.host = self.endpoint.removeprefix("http://")
+        deployment = self.deployment
+        self.endpoint = deployment.secure_endpoint if self.over_https else deployment.daemon.endpoint
+        self.host = self.endpoint.partition("://")[2]
         self.home = Path(mkdtemp(dir=self.deployment.directory))
         self.addCleanup(rmtree, self.home)  # last of all: pytest keeps the directories of several runs
         self.environment: dict[str, str] = {}

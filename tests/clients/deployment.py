@@ -16,6 +16,7 @@ from botocore.config import Config
 from tests.ledgers import CHOSEN, Places, ledger
 from tests.running import Deployment, DirectoryStorage, S3Storage, Storage, digest_of, wait_until
 from tests.servers import Server
+from tests.unit.web.certificates import Authority
 
 ROOT = Path(__file__).parent.parent.parent
 MIB = 1 << 20
@@ -33,7 +34,9 @@ SECRETS = {
 
 _CONFIGURATION = """\
 server:
-  listen_addr: "127.0.0.1:{port}"
+  listeners:
+    - {{address: "127.0.0.1:{port}"}}
+    - {{address: "127.0.0.1:0", tls: {{cert_file: "{cert_file}", key_file: "{key_file}"}}}}
   domains: ["{domain}"]
   log_level: info
 {ledger}
@@ -70,7 +73,7 @@ _BACKEND = """\
 """
 
 
-def boto3_client(endpoint: str, key: str, secret: str, **settings: Any) -> Any:
+def boto3_client(endpoint: str, key: str, secret: str, verify: str | None = None, **settings: Any) -> Any:
     """Return a boto3 client that asks `endpoint`, and asks once unless told otherwise."""
     settings.setdefault("retries", {"total_max_attempts": 1})
     settings.setdefault("s3", {"addressing_style": "path"})
@@ -80,6 +83,7 @@ def boto3_client(endpoint: str, key: str, secret: str, **settings: Any) -> Any:
         region_name="us-east-1",
         aws_access_key_id=key,
         aws_secret_access_key=secret,
+        verify=verify,
         config=Config(**settings),
     )
 
@@ -89,15 +93,22 @@ class Clients(Deployment):
     """
     The deployment all clients share.
 
-    `written` is what they have stored so far: the SHA-256 of each `bucket/key`.
+    `written` is what they have stored so far: the SHA-256 of each `bucket/key`. `ca_file` is
+    whom clients over HTTPS must trust.
     """
 
     directory: Path
+    ca_file: str
     written: dict[str, str] = field(init=False, factory=dict)
 
     def boto3(self, who: str = "alice", endpoint: str | None = None, **settings: Any) -> Any:
         """Return a boto3 client of one of `SECRETS`."""
         return boto3_client(endpoint or self.daemon.endpoint, *SECRETS[who], **settings)
+
+    @property
+    def secure_endpoint(self) -> str:
+        """The same over HTTPS; another one after each start."""
+        return re.findall(r"https://127\.0\.0\.1:\d+", self.daemon.log.read_text())[-1]
 
     def empty(self) -> None:
         """Remove everything, so that one client's leavings do not become another one's failure."""
@@ -153,19 +164,30 @@ def deploy(directory: Path, servers: Iterable[Server], driver: str = CHOSEN) -> 
             key=server.access_key_id,
             secret=server.secret_access_key,
         )
+    authority = Authority()
+    cert_file, key_file = authority.issue("server", directory, [DOMAIN, f"*.{DOMAIN}"])
     config = directory / "s3orchestrator.yaml"
     config.write_text(
         _CONFIGURATION.format(
             domain=DOMAIN,
             ledger=chosen.line,
             port=listening.port,
+            cert_file=cert_file,
+            key_file=key_file,
             disk=directory / "disk",
             backends=backends.rstrip(),
             buckets="\n".join(f"  - {{name: {name}, credentials: [{_key_pair(name)}]}}" for name in BUCKETS),
             **{user: _key_pair(user) for user in ("alice", "reader", "writer")},
         )
     )
-    return Clients(config, listening.daemons(config, directory), chosen.rows, storage, directory)
+    return Clients(
+        config,
+        listening.daemons(config, directory),
+        chosen.rows,
+        storage,
+        directory,
+        authority.write(directory / "ca.pem"),
+    )
 
 
 def _key_pair(who: str) -> str:
