@@ -8,7 +8,7 @@ from pathlib import Path
 
 from attrs import define, field
 
-from tests.servers import free_port
+from tests.ports import free_port
 from tests.unit.web.certificates import Authority
 
 OTHER_HOST = "s3.example.net"  # what the second certificate is for

@@ -1,4 +1,4 @@
-"""Clients over HTTPS, with an authority of our own: what TLS changes for them, and what it must not."""
+"""A daemon with listeners of every kind, plain and TLS, with names and for clients with certificates."""
 
 from __future__ import annotations
 
@@ -11,12 +11,11 @@ from typing import Any
 from unittest.mock import patch
 
 import pytest
-from boto3.s3.transfer import TransferConfig
 from botocore.exceptions import ConnectionClosedError, SSLError
 
-from tests.clients.boto import PART, encoded, etag, etag_of_parts, parts_of
-from tests.clients.case import LARGE, Aftermath, ClientCase
-from tests.clients.deployment import MIB, SECRETS, Clients, content, deploy, digest
+from tests.clients.boto import encoded
+from tests.clients.case import Aftermath, ClientCase
+from tests.clients.deployment import Clients, content, deploy
 from tests.running import PATIENCE, DirectoryStorage, fetch
 from tests.secured import OTHER_HOST, Secured
 from tests.unit.web.certificates import Authority
@@ -40,7 +39,7 @@ def deployment(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SecuredClie
     more = f'backends:\n  - {{name: second, type: directory, path: "{second}", quota_bytes: 3GB}}\n'
     plain.config_path.write_text(configuration.replace("backends:\n", more))
     storage = {**plain.storage, "second": DirectoryStorage(second)}
-    deployed = SecuredClients(plain.config_path, plain.daemon, plain.ledger, storage, directory)
+    deployed = SecuredClients(plain.config_path, plain.daemon, plain.ledger, storage, directory, "")
     deployed.secured = Secured(directory / "tls", deployed.daemon.port)
     deployed.secured.secure(deployed.config_path)
     deployed.daemon.start()
@@ -66,34 +65,6 @@ class BotoTests(HttpsCase):
     def setUp(self) -> None:
         super().setUp()
         self.client = self.deployment.boto3(endpoint=self.endpoint, signature_version="s3v4")
-        self.hashes: list[bytes] = []  # what each request says of its body
-        self.client.meta.events.register("before-send.s3", self._note)
-
-    def _note(self, request: Any, **more: Any) -> None:
-        value = request.headers.get("X-Amz-Content-SHA256")
-        self.hashes.append(value if isinstance(value, bytes) else str(value).encode())
-
-    def test_object(self) -> None:
-        """
-        An object is put, as over HTTPS by an unsigned body with a checksum behind it; read whole and in
-        ranges; copied.
-        """
-        data = content("https", 3 * MIB + 17)
-        reply = self.client.put_object(Bucket="photos", Key="one", Body=data)
-        self.wrote("photos", "one", data)
-        self.assertEqual((self.hashes, reply["ETag"]), ([TRAILER], etag(data)))
-        self.assertTrue(reply["ChecksumCRC32"])
-        for wanted, expected in (
-            ("bytes=0-0", data[:1]),
-            ("bytes=1000-2000999", data[1000:2001000]),
-            ("bytes=-17", data[-17:]),
-            (f"bytes={3 * MIB}-", data[3 * MIB :]),
-        ):
-            got = self.client.get_object(Bucket="photos", Key="one", Range=wanted)["Body"].read()
-            self.assertEqual(got, expected, wanted)
-        self.client.copy_object(Bucket="documents", Key="copy", CopySource="photos/one")
-        self.wrote("documents", "copy", data)
-        self.assertEqual(self.client.get_object(Bucket="documents", Key="copy")["Body"].read(), data)
 
     def test_wrong_checksum(self) -> None:
         """
@@ -108,43 +79,6 @@ class BotoTests(HttpsCase):
             ChecksumCRC32=encoded(b"nope"),
         )
         self.assertEqual(error.response["Error"]["Code"], "BadDigest")
-
-    def test_large(self) -> None:
-        """
-        A large file goes up in parts at once, comes down in ranges at once.
-        """
-        path, back = self.large(), self.home / "back"
-        settings = TransferConfig(multipart_chunksize=8 * MIB, max_concurrency=4)
-        self.client.upload_file(str(path), "photos", "large", Config=settings)
-        self.wrote("photos", "large", path)
-        self.assertGreaterEqual(self.hashes.count(TRAILER), LARGE // (8 * MIB))
-        self.client.download_file("photos", "large", str(back), Config=settings)
-        self.assertEqual(digest(back), digest(path))
-
-    def test_parts(self) -> None:
-        """
-        Parts that are sent one by one are the object, and can be copied as ranges.
-        """
-        parts = parts_of("https", 3)
-        place = {"Bucket": "photos", "Key": "parts"}
-        place["UploadId"] = self.client.create_multipart_upload(**place)["UploadId"]
-        done = [
-            {
-                "PartNumber": number,
-                "ETag": self.client.upload_part(**place, PartNumber=number, Body=part)["ETag"],
-            }
-            for number, part in enumerate(parts, 1)
-        ]
-        reply = self.client.complete_multipart_upload(**place, MultipartUpload={"Parts": done})
-        self.wrote("photos", "parts", b"".join(parts))
-        self.assertEqual(reply["ETag"], etag_of_parts(parts))
-        self.client.copy(
-            {"Bucket": "photos", "Key": "parts"},
-            "photos",
-            "parts copied",
-            Config=TransferConfig(multipart_threshold=PART, multipart_chunksize=PART),
-        )
-        self.wrote("photos", "parts copied", b"".join(parts))
 
     def test_presigned(self) -> None:
         """
@@ -164,14 +98,6 @@ class BotoTests(HttpsCase):
             connection.request(method, url.removeprefix(self.endpoint), body)
             answer = connection.getresponse()
             return answer.status, answer.read()
-
-    def test_stranger(self) -> None:
-        """
-        A client that does not know our authority sends us nothing.
-        """
-        with patch.dict(os.environ, AWS_CA_BUNDLE=Authority().write(self.home / "other.crt")):
-            client = self.deployment.boto3(endpoint=self.endpoint)
-            self.assertRaises(SSLError, client.list_buckets)
 
     def test_both_listeners(self) -> None:
         """
@@ -199,43 +125,6 @@ class BotoTests(HttpsCase):
                 self.assertIn("photos", names)
             else:
                 self.assertRaises((SSLError, ConnectionClosedError), client.list_buckets)
-
-
-class ToolTests(HttpsCase):
-    """Programs, told of our authority as docs/operating/tls.rst says."""
-
-    def test_aws_cli(self) -> None:
-        """
-        The AWS CLI: a file up in parts, listed, copied and down again.
-        """
-        self.environment = {
-            "AWS_ENDPOINT_URL": self.endpoint,
-            "AWS_CA_BUNDLE": self.secured.ca_file,
-            **self.credentials("photos"),
-        }
-        path = self.file("cli.bin", 20 * MIB + 5)
-        self.run_tool("aws", "s3", "cp", "--no-progress", path, "s3://photos/cli/one.bin")
-        self.wrote("photos", "cli/one.bin", path)
-        self.run_tool("aws", "s3", "cp", "--no-progress", "s3://photos/cli/one.bin", "back.bin")
-        self.assertEqual(digest(self.home / "back.bin"), digest(path))
-
-    def test_rclone(self) -> None:
-        """
-        rclone: a file up in parts, checked and down again.
-        """
-        key, secret = SECRETS["photos"]
-        remote = f":s3,provider=Other,endpoint='{self.endpoint}',access_key_id={key},force_path_style=true"
-        self.environment = {"RCLONE_S3_SECRET_ACCESS_KEY": secret, "RCLONE_S3_REGION": "us-east-1"}
-        path = self.file("up/rclone.bin", 20 * MIB + 5)
-        common = ["rclone", "--config", "", "--ca-cert", self.secured.ca_file, "--retries", "1"]
-        for command in (
-            ["--s3-upload-cutoff", "8M", "copy", "up", f"{remote}:photos/rclone"],
-            ["check", "up", f"{remote}:photos/rclone"],
-            ["copy", f"{remote}:photos/rclone", "down"],
-        ):
-            self.run_tool(*common, *command)
-        self.wrote("photos", "rclone/rclone.bin", path)
-        self.assertEqual(digest(self.home / "down/rclone.bin"), digest(path))
 
 
 class ListenerTests(HttpsCase):

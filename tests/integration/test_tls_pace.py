@@ -15,7 +15,7 @@ from tests.integration.asking import PATIENCE, UNSIGNED
 from tests.integration.disks import MIB, at_once
 from tests.integration.s3_server import ServerCase
 from tests.integration.slow_backend import SlowBackend
-from tests.servers import free_port
+from tests.ports import free_port
 from tests.unit.web.certificates import Authority
 
 SIZE = 20 * MIB  # times as many as there are clients, the quotas still allow
