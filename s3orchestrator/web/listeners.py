@@ -9,8 +9,8 @@ from attrs import define
 from twisted.internet.defer import maybeDeferred
 from twisted.internet.error import CannotListenError
 from twisted.internet.interfaces import IProtocolFactory
-from twisted.protocols.tls import TLSMemoryBIOFactory
 
+from s3orchestrator.bodies.secure import SecureFactory
 from s3orchestrator.bodies.sockets import Port, UnixPort, adopt, listen_tcp, listen_unix
 from s3orchestrator.config.places import Place, SystemdSocket, UnixSocket
 from s3orchestrator.config.server import ListenerConfig
@@ -54,7 +54,7 @@ def open_listener(
     """
     tls = ServerTls.of(listener.tls) if listener.tls.enabled else None
     if tls is not None:
-        factory = TLSMemoryBIOFactory(tls, False, factory, clock=reactor)
+        factory = SecureFactory(tls, False, factory, clock=reactor)
     try:
         return Listener(tls, _open(reactor, listener, factory, inherited))
     except CannotListenError as error:

@@ -24,6 +24,7 @@ from twisted.internet.ssl import CertificateOptions, TLSVersion
 from twisted.protocols.tls import TLSMemoryBIOProtocol
 from zope.interface import implementer
 
+from s3orchestrator.bodies.secure import encrypt_whole_pieces
 from s3orchestrator.config.server import TlsConfig
 from s3orchestrator.errors import OrchestratorError
 
@@ -150,6 +151,7 @@ class ServerTls:
             context: SSL.Context = options.getContext()
         except SSL.Error as error:
             raise TlsError(f"{cert_file} and {key_file} do not belong together") from error
+        encrypt_whole_pieces(context)
         context.set_alpn_select_callback(_select_protocol)
         if self._client_ca_file is not None:
             _demand_certificates(context, self._client_ca_file)

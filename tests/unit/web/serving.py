@@ -10,12 +10,12 @@ from twisted.internet.error import ConnectionLost
 from twisted.internet.interfaces import IConsumer
 from twisted.internet.task import Clock
 from twisted.internet.testing import StringTransport
-from twisted.protocols.tls import TLSMemoryBIOFactory
 from twisted.python.failure import Failure
 from twisted.web.resource import Resource
 from twisted.web.server import NOT_DONE_YET
 from zope.interface import implementer
 
+from s3orchestrator.bodies.secure import SecureFactory
 from s3orchestrator.bodies.sockets import Port, listen_tcp
 from s3orchestrator.web.channel import StreamingChannel
 from s3orchestrator.web.limits import Limits
@@ -112,5 +112,5 @@ def gather(request: Request) -> tuple[Gathered, Deferred[None]]:
 def listen(reactor: Any, host: str, port: int, site: StreamingSite, tls: Any = None) -> Port:
     """Serve `site`, with what makes the TLS side of connections, if any; on any free port if it is 0."""
     return listen_tcp(
-        reactor, host, port, TLSMemoryBIOFactory(tls, False, site, clock=reactor) if tls else site
+        reactor, host, port, SecureFactory(tls, False, site, clock=reactor) if tls else site
     )
