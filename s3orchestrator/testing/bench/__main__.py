@@ -34,7 +34,7 @@ MEASUREMENTS: Mapping[str, Callable[[Stage], Table]] = {
 def main(arguments: Sequence[str]) -> int:
     """Measure; 0 unless something could not be measured. Guides are not gates."""
     parser = ArgumentParser(prog="make bench", description="Measure what serving costs, beside nginx.")
-    parser.add_argument("--quick", action="store_true", help="less of everything, in about a minute")
+    parser.add_argument("--quick", action="store_true", help="less of everything, in a minute and a half")
     parser.add_argument(
         "--only", metavar="NAME", choices=MEASUREMENTS, action="append", help="/".join(MEASUREMENTS)
     )
