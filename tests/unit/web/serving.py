@@ -111,6 +111,4 @@ def gather(request: Request) -> tuple[Gathered, Deferred[None]]:
 
 def listen(reactor: Any, host: str, port: int, site: StreamingSite, tls: Any = None) -> Port:
     """Serve `site`, with what makes the TLS side of connections, if any; on any free port if it is 0."""
-    return listen_tcp(
-        reactor, host, port, SecureFactory(tls, False, site, clock=reactor) if tls else site
-    )
+    return listen_tcp(reactor, host, port, SecureFactory(tls, False, site, clock=reactor) if tls else site)
