@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 
+from s3orchestrator.config.places import UnixSocket
 from s3orchestrator.config.problems import Problems
 from s3orchestrator.config.scalars import Address
 from s3orchestrator.config.sections import Config
@@ -35,6 +36,8 @@ def _addresses(config: Config, problems: Problems) -> None:
         if not listener.address:
             name = path.rpartition(".")[2]
             problems.error(path, f"is required: write {name}: 127.0.0.1:9000", using=[path, LIST])
+        elif listener.socket_mode != ListenerConfig().socket_mode and not _is_unix(listener):
+            problems.warn(f"{path.rpartition('.')[0]}.socket_mode", "has no effect: this is no Unix socket")
     problems.unique(
         (path, listener.address) for path, _, listener in listeners_of(config) if not _is_any_port(listener)
     )
@@ -45,6 +48,10 @@ def _is_any_port(listener: ListenerConfig) -> bool:
         return True
     place = listener.place
     return isinstance(place, Address) and not place.port
+
+
+def _is_unix(listener: ListenerConfig) -> bool:
+    return isinstance(listener.place, UnixSocket)
 
 
 def _tls(config: Config, problems: Problems) -> None:

@@ -264,6 +264,8 @@ def parse_address(text: str) -> Address:
 
     :raises ScalarError: host or port are not there or not possible.
     """
+    if "://" in text:
+        raise ScalarError("is a URL: write HOST:PORT alone, such as 127.0.0.1:9000")
     host, colon, port = text.rpartition(":")
     if not colon or not _PORT.fullmatch(port) or int(port) > 65535:
         raise ScalarError("is not an address: write HOST:PORT, such as 127.0.0.1:9000, [::1]:9000 or :9000")

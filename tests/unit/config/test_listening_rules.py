@@ -7,7 +7,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from s3orchestrator.config.loader import load
 from s3orchestrator.config.places import SystemdSocket, UnixSocket, parse_place
 from s3orchestrator.config.scalars import Address, ScalarError
-from tests.unit.config.samples import MINIMAL, errors
+from tests.unit.config.samples import MINIMAL, errors, warnings
 
 SERVER = 'server:\n  listen_addr: "127.0.0.1:9000"\n'
 PAIR = "cert_file: c, key_file: k"
@@ -39,6 +39,7 @@ class PlaceTests(SynchronousTestCase):
             ("systemd:", "has no name"),
             ("systemd:a:b", "has no name"),
             ("nowhere", "is not an address"),
+            ("http://127.0.0.1:9000", "is a URL: write HOST:PORT"),
         ):
             self.assertIn(why, str(self.assertRaises(ScalarError, parse_place, text)))
 
@@ -104,6 +105,13 @@ class ListenerTests(SynchronousTestCase):
             found = errors(with_server(settings))
             self.assertEqual([*found], [path], settings)
             self.assertIn(why, found[path])
+
+    def test_socket_mode(self) -> None:
+        """Permissions are of the file of a Unix socket, and of nothing else."""
+        path = "server.listeners[0].socket_mode"
+        for address, without_effect in (("unix:/s", []), ("h:1", [path]), ("systemd:s3", [path])):
+            text = with_server(f'listeners: [{{address: "{address}", socket_mode: 0600}}]')
+            self.assertEqual([*warnings(load(text, {}))], without_effect)
 
     def test_any_port(self) -> None:
         """Several listeners may have any free port each."""
