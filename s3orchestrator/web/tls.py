@@ -205,16 +205,22 @@ def _demand_certificates(context: SSL.Context, authorities: Path) -> None:
 def _certificates(path: Path) -> list[Any]:
     try:
         return list(x509.load_pem_x509_certificates(path.read_bytes()))  # at least one, or ValueError
-    except (OSError, ValueError) as error:
+    except OSError as error:
         raise TlsError(f"{path}: {_reason(error)}") from error
+    except ValueError as error:
+        raise TlsError(f"{path}: there is no certificate in it that can be read (PEM)") from error
 
 
 def _private_key(path: Path) -> Any:
     try:
         return load_pem_private_key(path.read_bytes(), password=None)
-    except (OSError, ValueError, TypeError, UnsupportedAlgorithm) as error:
+    except OSError as error:
         raise TlsError(f"{path}: {_reason(error)}") from error
+    except TypeError as error:
+        raise TlsError(f"{path}: the key has a passphrase: write one without") from error
+    except (ValueError, UnsupportedAlgorithm) as error:
+        raise TlsError(f"{path}: there is no private key in it that can be read (PEM)") from error
 
 
-def _reason(error: Exception) -> str:
-    return (error.strerror if isinstance(error, OSError) else None) or str(error)
+def _reason(error: OSError) -> str:
+    return error.strerror or str(error)

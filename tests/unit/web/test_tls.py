@@ -9,6 +9,12 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from cryptography.hazmat.primitives.serialization import (
+    BestAvailableEncryption,
+    Encoding,
+    PrivateFormat,
+    load_pem_private_key,
+)
 from OpenSSL import SSL
 from twisted.internet.defer import Deferred
 from twisted.internet.threads import deferToThread
@@ -106,6 +112,28 @@ class TlsTests(TestCase):
         Path(self.cert_file).unlink()
         self.assertRaises(TlsError, tls.reload)
         self.assertEqual(_name(await self.connect()), "first")
+
+    def test_unusable(self) -> None:
+        """Which file it is, and what is wrong with it, in words that need no knowledge of Python."""
+        rubbish, other = self.directory / "rubbish", self.authority.issue("other", self.directory)
+        rubbish.write_text("no certificate, and no key")
+        locked = self.directory / "locked.key"
+        key = load_pem_private_key(Path(self.key_file).read_bytes(), None)
+        coded = BestAvailableEncryption(b"secret")
+        locked.write_bytes(key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, coded))
+        nothing = self.directory / "nothing"
+        for cert_file, key_file, ca_file, said in (
+            (rubbish, self.key_file, "", f"{rubbish}: there is no certificate in it that can be read (PEM)"),
+            (self.cert_file, self.cert_file, "", f"{self.cert_file}: there is no private key in it"),
+            (self.cert_file, locked, "", f"{locked}: the key has a passphrase: write one without"),
+            (self.cert_file, nothing, "", f"{nothing}: No such file or directory"),
+            (self.cert_file, other[1], "", f"{self.cert_file} and {other[1]} do not belong together"),
+            (self.cert_file, self.key_file, rubbish, f"{rubbish}: there is no certificate in it"),
+        ):
+            with self.assertRaises(TlsError) as refused:
+                ServerTls(str(cert_file), str(key_file), client_ca_file=str(ca_file))
+            self.assertIn(said, str(refused.exception))
+            self.assertNotIn("cryptography", str(refused.exception))
 
     async def test_minimum_version(self) -> None:
         """With 1.3 as the minimum a client of 1.2 is refused; with 1.2 it is not."""
