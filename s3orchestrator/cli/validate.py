@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TextIO
 
@@ -13,6 +13,7 @@ from s3orchestrator.config.loader import Loaded, load
 from s3orchestrator.config.problems import ConfigErrors
 from s3orchestrator.config.scalars import Address, format_size
 from s3orchestrator.config.sections import BackendConfig, Config
+from s3orchestrator.web.tls import ServerTls, TlsError
 
 
 class ValidateOptions(CommandOptions):
@@ -38,8 +39,14 @@ def run(
             stderr.write(f"error: {problem}\n")
         stderr.write(f"config {path}: not valid ({_counted(len(errors.problems), 'problem')})\n")
         return 1
-    for warning in (*loaded.warnings, *missing_files(loaded.config)):
+    missing = list(missing_files(loaded.config))
+    for warning in (*loaded.warnings, *missing):
         stderr.write(f"warning: {warning}\n")
+    wrong = list(_unusable_tls(loaded.config, missing))
+    if wrong:
+        stderr.writelines(f"error: {text}\n" for text in wrong)
+        stderr.write(f"config {path}: not valid ({_counted(len(wrong), 'problem')})\n")
+        return 1
     stdout.write(f"config {path}: valid\n")
     stdout.writelines(f"  {name:<9} {text}\n" for name, text in _summary(loaded))
     return 0
@@ -85,6 +92,16 @@ def _total(config: Config) -> str:
     parts = [f"{format_size(sum(limited))} in {_counted(len(limited), 'limited backend')}"] if limited else []
     parts += [f"{_counted(unlimited, 'unlimited backend')}"] if unlimited else []
     return " and ".join(parts)
+
+
+def _unusable_tls(config: Config, missing: Sequence[str]) -> Iterator[str]:
+    """What is wrong inside of the files for TLS, where all of a listener's are there."""
+    for _, path, listener in listeners_of(config):
+        if listener.tls.enabled and not any(text.startswith(f"{path}.") for text in missing):
+            try:
+                ServerTls.of(listener.tls)
+            except TlsError as error:
+                yield f"{path}: {error}"
 
 
 def missing_files(config: Config) -> Iterator[str]:

@@ -10,6 +10,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from s3orchestrator.cli.validate import ValidateOptions, run
 from tests.unit.config.samples import BUCKETS, MINIMAL, SERVER, scratch, two_backends
+from tests.unit.web.certificates import Authority
 
 
 class ValidateTests(SynchronousTestCase):
@@ -89,6 +90,23 @@ class ValidateTests(SynchronousTestCase):
         self.assertIn("https://127.0.0.1:9000", stdout)
         for path in ("server.tls.cert_file", "server.tls.key_file", "backends[0].path"):
             self.assertIn(f"warning: {path}: ", stderr)
+
+    def test_files_that_do_not_fit(self) -> None:
+        """Files for TLS that are here, and with which nobody could be served, are errors."""
+        directory, authority = scratch(self), Authority()
+        cert_file, key_file = authority.issue("one", directory)
+        _, other = authority.issue("other", directory)
+        text = MINIMAL.replace(SERVER, SERVER + f"  tls: {{cert_file: {cert_file}, key_file: {key_file}}}\n")
+        self.assertEqual(self.validate(text)[0], 0)
+        status, stdout, stderr = self.validate(text.replace(key_file, other))
+        self.assertEqual((status, stdout), (1, ""))
+        self.assertEqual(
+            stderr.splitlines(),
+            [
+                f"error: server.tls: {cert_file} and {other} do not belong together",
+                f"config {self.path}: not valid (1 problem)",
+            ],
+        )
 
     def test_directory_of_the_ledger(self) -> None:
         """A ledger whose directory is not here is warned of, too."""
