@@ -28,13 +28,14 @@ class Certificates:
     _in_use: Callable[[], Sequence[ServerTls]]
     _clock: Any
     _shown: set[str] = field(factory=set, init=False)
+    _known: set[Held] = field(factory=set, init=False)
 
     async def run_once(self) -> None:
         """Look, as a service."""
         self.look()
 
     def look(self) -> None:
-        """Show when each of them ends, and warn of what ends soon, or is not good (yet)."""
+        """Show when each of them ends, say which are new, and warn of what is not good, or not for long."""
         held = [each for tls in self._in_use() for each in tls.held]
         ends: dict[str, datetime] = {}
         for each in held:
@@ -43,7 +44,11 @@ class Certificates:
             EXPIRY.remove(file)
         for file, end in ends.items():
             EXPIRY.labels(file).set(end.timestamp())
-        self._shown = set(ends)
+        renewed = dict.fromkeys(each.file for each in held if each not in self._known)
+        for file in renewed:
+            until = f"{ends[file]:%Y-%m-%d %H:%M} UTC"
+            self.log.info("what is in {file} is in use, good until {end}", file=file, end=until)
+        self._shown, self._known = set(ends), set(held)
         now = datetime.fromtimestamp(self._clock.seconds(), UTC)
         for warning in dict.fromkeys(text for each in held if (text := warning_of(each, now))):
             self.log.warn("{warning}", warning=warning)

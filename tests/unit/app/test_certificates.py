@@ -7,6 +7,7 @@ from pathlib import Path
 
 from prometheus_client import REGISTRY
 from twisted.internet.task import Clock
+from twisted.logger import capturedLogs, formatEvent
 from twisted.trial.unittest import SynchronousTestCase
 
 from s3orchestrator.app.certificates import Certificates, warning_of
@@ -51,7 +52,11 @@ class LookingTests(SynchronousTestCase):
         cert_file, key_file = authority.issue("short", directory, period=(BEGIN, END))
         in_use = [ServerTls(cert_file, key_file)]
         certificates = Certificates(lambda: in_use, clock)
-        certificates.look()
+        with capturedLogs() as said:
+            certificates.look()
+            certificates.look()
+        (in_use_now,) = [each for each in map(formatEvent, said) if "in use" in each]
+        self.assertEqual(in_use_now, f"what is in {cert_file} is in use, good until 2026-04-01 00:00 UTC")
         self.assertEqual(self.expiry(cert_file), END.timestamp())
         later = END + timedelta(days=90)
         authority.issue("short", directory, period=(BEGIN, later))
