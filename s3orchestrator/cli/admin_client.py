@@ -181,9 +181,7 @@ class Client:
         assert url.hostname is not None
         if url.scheme == "http":
             return http.client.HTTPConnection(url.hostname, url.port, timeout=self._timeout)
-        context = ssl.create_default_context(cafile=self._trust.ca_file or None)
-        if self._trust.cert_file:
-            context.load_cert_chain(self._trust.cert_file, self._trust.key_file or None)
+        context = _context(self._trust)
         return http.client.HTTPSConnection(url.hostname, url.port, timeout=self._timeout, context=context)
 
     def _read(self, status: int, data: bytes) -> Reply:
@@ -195,6 +193,31 @@ class Client:
             # S3's own answers are XML: nothing of ours takes the path there.
             raise CannotAsk(_NOT_THERE.format(where=self._place.url))
         return Reply(status, document)
+
+
+def _context(trust: Trust) -> ssl.SSLContext:
+    for option in ("ca_file", "cert_file", "key_file"):
+        path = getattr(trust, option)
+        try:
+            if path:
+                Path(path).read_bytes()
+        except OSError as error:
+            raise CannotAsk(f"--{option.replace('_', '-')} {path}: {error.strerror}") from error
+    if trust.key_file and not trust.cert_file:
+        raise CannotAsk("--key-file belongs to --cert-file: give both")
+    try:
+        context = ssl.create_default_context(cafile=trust.ca_file or None)
+    except ssl.SSLError as error:
+        raise CannotAsk(f"--ca-file {trust.ca_file}: there is no certificate (PEM) in it") from error
+    if trust.cert_file:
+        try:
+            context.load_cert_chain(trust.cert_file, trust.key_file or None)
+        except ssl.SSLError as error:
+            what = f"--cert-file {trust.cert_file} has no certificate with its key (PEM): give --key-file"
+            if trust.key_file:
+                what = f"{trust.cert_file} and {trust.key_file} are no certificate and its key (PEM)"
+            raise CannotAsk(what) from error
+    return context
 
 
 def segment(text: str) -> str:
@@ -229,10 +252,10 @@ def _reason(error: Exception, url: str, timeout: float) -> str:
             )
         case ssl.SSLError(reason="WRONG_VERSION_NUMBER" | "RECORD_LAYER_FAILURE"):
             return f"{url} does not speak TLS: write http:// with --url"
+        case ssl.SSLError() if "CERTIFICATE_REQUIRED" in str(error) or "HANDSHAKE_FAILURE" in str(error):
+            return f"{url} wants to see a certificate: give one with --cert-file and --key-file"
         case ssl.SSLError():
             return f"{url}: TLS failed: {error.reason or error}"
-        case FileNotFoundError() | PermissionError() | IsADirectoryError():
-            return f"a file for TLS (--ca-file, --cert-file, --key-file) cannot be read: {error.strerror}"
         case http.client.HTTPException() | ConnectionResetError():
             what = "closed the connection without an answer" if not str(error) else f"answered {error!s:.60}"
             return f"{url} {what}: is it https://?" if url.startswith("http:") else f"{url} {what}"

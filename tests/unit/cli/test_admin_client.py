@@ -2,13 +2,74 @@
 
 from __future__ import annotations
 
+import socket
+import ssl
 from pathlib import Path
+from threading import Thread
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from s3orchestrator.cli.admin_client import CannotAsk, Place, place
+from s3orchestrator.cli.admin_client import CannotAsk, Client, Place, Trust, place
+from tests.unit.config.samples import scratch
+from tests.unit.web.certificates import Authority
 
 ENVIRON = {"S3O_ADMIN_URL": "http://env:1", "S3O_ADMIN_TOKEN": "from-env"}
+
+
+class TrustTests(SynchronousTestCase):
+    def test_files_that_cannot_be_used(self) -> None:
+        """Which option it is, and what to do about it."""
+        directory = scratch(self)
+        authority = Authority()
+        ca_file = authority.write(directory / "ca.crt")
+        cert_file, key_file = authority.issue("client", directory)
+        _, other = authority.issue("other", directory)
+        nothing = str(directory / "nothing")
+        for trust, said in (
+            (Trust(ca_file=nothing), f"--ca-file {nothing}: No such file"),
+            (Trust(cert_file=cert_file, key_file=nothing), f"--key-file {nothing}: No such file"),
+            (Trust(ca_file=key_file), f"--ca-file {key_file}: there is no certificate (PEM) in it"),
+            (Trust(cert_file=cert_file), "give --key-file"),
+            (Trust(key_file=key_file), "--key-file belongs to --cert-file"),
+            (Trust(ca_file, cert_file, other), f"{cert_file} and {other} are no certificate and its key"),
+        ):
+            client = Client(Place("https://127.0.0.1:1", "token", "a test"), 1, trust)
+            self.assertIn(said, str(self.assertRaises(CannotAsk, client.get, "status")))
+
+    def test_certificate_wanted(self) -> None:
+        """Who is not let in without a certificate is told how to show one, in either version of TLS."""
+        directory = scratch(self)
+        authority = Authority()
+        ca_file = authority.write(directory / "ca.crt")
+        context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH, cafile=ca_file)
+        context.load_cert_chain(*authority.issue("server", directory))
+        context.verify_mode = ssl.CERT_REQUIRED
+        for version in (ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3):
+            context.maximum_version = version
+            with socket.create_server(("127.0.0.1", 0)) as server:
+                thread = Thread(target=refuse, args=(server, context))
+                thread.start()
+                place = Place(f"https://127.0.0.1:{server.getsockname()[1]}", "token", "a test")
+                refused = self.assertRaises(CannotAsk, Client(place, 10, Trust(ca_file)).get, "status")
+                thread.join()
+            self.assertIn("give one with --cert-file and --key-file", str(refused))
+
+
+def refuse(server: socket.socket, context: ssl.SSLContext) -> None:
+    """Have one client come, shake hands with it, and say why that failed before hanging up."""
+    connection, _ = server.accept()
+    coming, going = ssl.MemoryBIO(), ssl.MemoryBIO()
+    secured = context.wrap_bio(coming, going, server_side=True)
+    with connection:
+        while received := connection.recv(65536):
+            coming.write(received)
+            try:
+                secured.do_handshake()
+            except ssl.SSLWantReadError:
+                connection.sendall(going.read())
+            except ssl.SSLError:
+                connection.sendall(going.read())
+                return
 
 
 class PlaceTests(SynchronousTestCase):
