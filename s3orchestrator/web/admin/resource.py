@@ -114,7 +114,7 @@ class AdminResource(Resource):
             path=request.path.decode("latin-1"),
             remote=request.client_address,
             status=visit.status,
-            error=visit.error,
+            **({"error": visit.error} if visit.error else {}),
             duration_ms=round((self._clock.seconds() - visit.began) * 1000, 3),
             **visit.noted,
         )
