@@ -18,6 +18,8 @@ from s3orchestrator.web.channel import StreamingChannel
 from s3orchestrator.web.limits import Limits
 from s3orchestrator.web.request import Request
 
+_REASONS = {**http.RESPONSES, 429: b"Too Many Requests"}  # which Twisted does not know
+
 _log = make_logger()
 
 CONNECTIONS = Gauge("s3o_connections", "Connections of clients that are open.")
@@ -84,7 +86,7 @@ class StreamingSite(server.Site):
         if line is None:
             line = self._lines[status] = b"HTTP/1.1 %d %b\r\nServer: s3orchestrator\r\nDate: %b\r\n" % (
                 status,
-                http.RESPONSES.get(status, b"Unknown"),
+                _REASONS.get(status, b"Unknown"),
                 http.datetimeToString(now),
             )
         return line

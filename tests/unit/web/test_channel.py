@@ -68,6 +68,13 @@ class DispatchTests(ChannelTests):
         self.successResultOf(done)
         self.assertEqual((len(self.answers.requests), gathered.data), (1, b"abc"))
 
+    def test_reasons(self) -> None:
+        """Each status that clients may hear has a name."""
+        for status in (200, 206, 304, 403, 404, 411, 412, 416, 429, 503, 507):
+            self.served = Served(self.answers)
+            self.put(0)
+            self.assertNotIn(b"Unknown", self.respond(status).partition(b"\r\n")[0])
+
     def test_contract(self) -> None:
         """A request shows its parts undecoded, and where it came from."""
         self.served.send(
