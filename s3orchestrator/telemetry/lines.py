@@ -92,13 +92,17 @@ def terminal_line(event: LogEvent) -> str:
     """
     Return `event` as a line for people, with a traceback below it.
 
-    Fields that the text leaves out follow it.
+    Fields that the text leaves out follow it. Lines of the audit trail begin with the name of what they
+    record.
     """
     fields = _fields(event)
     text = event.get("log_format") or ""
+    message = _message(event)
+    if fields.pop("audit", False):
+        message = str(fields.pop("event", message))
     line = [
         f"{_time(event).astimezone():%H:%M:%S} {level_of(event).name:5} {component_in(event)}:",
-        _message(event),
+        message,
         *(f"{name}={value}" for name, value in fields.items() if "{" + name not in text),
     ]
     if request_id := REQUEST_ID.get():

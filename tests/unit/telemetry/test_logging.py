@@ -216,6 +216,14 @@ class SecretTests(LogTests):
         self.assertIn("***", self.out.getvalue())
         self.assertNotIn("hush", self.out.getvalue())
 
+    def test_terminal_audit(self) -> None:
+        """
+        A line of the audit trail begins with what it records.
+        """
+        self.watch(terminal_line)
+        audit("s3.GetObject", status=200)
+        self.assertTrue(self.out.getvalue().endswith(" audit: s3.GetObject status=200\n"))
+
 
 class LevelTests(LogTests):
     def test_below(self) -> None:
