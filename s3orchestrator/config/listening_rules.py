@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from ipaddress import ip_address
 
 from s3orchestrator.config.places import UnixSocket
 from s3orchestrator.config.problems import Problems
@@ -41,6 +42,26 @@ def _addresses(config: Config, problems: Problems) -> None:
     problems.unique(
         (path, listener.address) for path, _, listener in listeners_of(config) if not _is_any_port(listener)
     )
+
+
+def _overlaps(config: Config, problems: Problems) -> None:
+    """Refuse an address beside every address of its kind with the same port: that one is taken by then."""
+    everywhere: dict[tuple[int, int], str] = {}
+    named = []
+    for path, _, listener in listeners_of(config):
+        if _is_any_port(listener) or not isinstance(place := listener.place, Address):
+            continue
+        try:
+            host = ip_address(place.host or "0.0.0.0")
+        except ValueError:
+            continue  # a name, which may be any address
+        if host.is_unspecified:
+            everywhere.setdefault((host.version, place.port), path)
+        named.append((path, (host.version, place.port)))
+    for path, which in named:
+        wide = everywhere.get(which, path)
+        if wide != path:
+            problems.error(path, f"is among those of {wide}: leave one of them out", using=[path, wide])
 
 
 def _is_any_port(listener: ListenerConfig) -> bool:
@@ -82,4 +103,4 @@ def _pair(path: str, pair: TlsConfig | CertificateConfig, problems: Problems) ->
             )
 
 
-RULES: tuple[Callable[[Config, Problems], None], ...] = (_one_way, _addresses, _tls)
+RULES: tuple[Callable[[Config, Problems], None], ...] = (_one_way, _addresses, _overlaps, _tls)

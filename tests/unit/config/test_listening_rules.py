@@ -106,6 +106,22 @@ class ListenerTests(SynchronousTestCase):
             self.assertEqual([*found], [path], settings)
             self.assertIn(why, found[path])
 
+    def test_overlaps(self) -> None:
+        """Every address of a kind leaves none of that kind to others, at the same port."""
+        for first, second, is_refused in (
+            (":9000", "127.0.0.1:9000", True),
+            ("0.0.0.0:9000", "127.0.0.1:9000", True),
+            ("[::]:9000", "[::1]:9000", True),
+            (":9000", "127.0.0.1:9001", False),
+            (":9000", "[::]:9000", False),
+            ("127.0.0.1:9000", "127.0.0.2:9000", False),
+            (":9000", "localhost:9000", False),
+        ):
+            for one, other, path in ((first, second, 1), (second, first, 0)):
+                found = errors(with_server(f'listeners: [{{address: "{one}"}}, {{address: "{other}"}}]'))
+                self.assertEqual([*found], [f"server.listeners[{path}].address"] if is_refused else [])
+                self.assertTrue(all("leave one of them out" in why for why in found.values()))
+
     def test_socket_mode(self) -> None:
         """Permissions are of the file of a Unix socket, and of nothing else."""
         path = "server.listeners[0].socket_mode"
