@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import shutil
 from pathlib import Path
@@ -33,15 +34,13 @@ http {{
 }}
 """
 BURST = 20
+LIMITED = f"rate_limit: {{enabled: true, requests_per_sec: 0.01, burst: {BURST}, trusted_proxies: [%s]}}\n"
 
 
 class NginxTests(ServerCase):
     """What passes through a proxy is what was sent, and whose it is."""
 
-    sections = (
-        f"rate_limit: {{enabled: true, requests_per_sec: 0.01, burst: {BURST},"
-        " trusted_proxies: [127.0.0.1]}\n"
-    )
+    sections = LIMITED % "127.0.0.1"
 
     @classmethod
     def setUpClass(cls) -> None:
@@ -57,12 +56,16 @@ class NginxTests(ServerCase):
     @classmethod
     def _guide(cls) -> str:
         """The guide's file, for these addresses and without a certificate."""
-        host, port = cls.server.address
-        text = GUIDE.read_text("utf-8").replace("127.0.0.1:9000", f"{host}:{port}")
+        text = GUIDE.read_text("utf-8").replace("127.0.0.1:9000", cls._upstream())
         text = text.replace("listen 443 ssl", f"listen 127.0.0.1:{cls.port}")
         text, number = re.subn(r"^ +ssl_certificate.*\n", "", text, flags=re.M)
         assert number == 2, "the guide has changed"
         return text
+
+    @classmethod
+    def _upstream(cls) -> str:
+        host, port = cls.server.address
+        return f"{host}:{port}"
 
     @classmethod
     def tearDownClass(cls) -> None:
@@ -126,3 +129,15 @@ class NginxTests(ServerCase):
         for target in ("/admin/api/status", "/metrics"):
             answer = self.through.ask_unsigned("GET", target)
             self.assertEqual((answer.status, answer.header("x-amz-request-id")), (404, None))
+
+
+class UnixSocketTests(NginxTests):
+    """The same through a Unix socket, where whoever may connect is trusted to say whose request it is."""
+
+    place = f"unix:/tmp/s3o-nginx-{os.getpid()}.sock"
+    settings = {"listen_addr": "", "listeners": [{"address": "127.0.0.1:0"}, {"address": place}]}
+    sections = LIMITED % "unix, 127.0.0.1"  # nginx itself is asked from there
+
+    @classmethod
+    def _upstream(cls) -> str:
+        return cls.place
