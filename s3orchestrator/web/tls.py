@@ -34,6 +34,10 @@ T = TypeVar("T")
 
 HTTP1 = b"http/1.1"
 
+# Of the handshake, a few dozen, and of each change of keys, seven. Clients change them after some ten
+# million records, if at all.
+MOST_STEPS = 1000
+
 _VERSIONS = {"1.2": TLSVersion.TLSv1_2, "1.3": TLSVersion.TLSv1_3}
 
 
@@ -120,7 +124,7 @@ class ServerTls:
 
     def serverConnectionForTLS(self, tlsProtocol: TLSMemoryBIOProtocol) -> SSL.Connection:
         """Begin the TLS side of one connection; for Twisted."""
-        return SSL.Connection(self._loaded.default)
+        return _Connection(self._loaded.default, tlsProtocol)
 
     def _load(self) -> _Loaded:
         held: list[Held] = []
@@ -153,6 +157,7 @@ class ServerTls:
             raise TlsError(f"{cert_file} and {key_file} do not belong together") from error
         encrypt_whole_pieces(context)
         context.set_alpn_select_callback(_select_protocol)
+        context.set_info_callback(_notice)
         if self._client_ca_file is not None:
             _demand_certificates(context, self._client_ca_file)
         return context
@@ -160,6 +165,32 @@ class ServerTls:
 
 def _select_protocol(connection: SSL.Connection, offered: list[bytes]) -> Any:
     return HTTP1 if HTTP1 in offered else SSL.NO_OVERLAPPING_PROTOCOLS
+
+
+class _Connection(SSL.Connection):
+    """
+    Cuts off a client that goes on with handshakes.
+
+    OpenSSL answers whatever a client says between its data: a wish for new keys with new ones (TLS
+    1.3), the wish to renegotiate with a no (1.2). A channel does not hear of that and cannot slow it
+    down, so whoever never ends to ask and reads none of it would fill our memory with answers.
+    """
+
+    def __init__(self, context: SSL.Context, protocol: TLSMemoryBIOProtocol) -> None:
+        super().__init__(context)
+        self._protocol = protocol
+        self._steps = 0
+
+    def another_step(self) -> None:
+        """Count what OpenSSL has done, apart from data."""
+        self._steps += 1
+        if self._steps > MOST_STEPS:
+            self._protocol.abortConnection()
+
+
+def _notice(connection: Any, where: int, value: int) -> None:
+    if where == SSL.SSL_CB_ACCEPT_LOOP:
+        connection.another_step()
 
 
 def _choose(by_name: Mapping[str, SSL.Context], connection: SSL.Connection) -> None:
