@@ -20,7 +20,7 @@ from tests.running import PATIENCE, fetch, wait_until
 from tests.secured import Secured
 
 LARGE = 200 * MIB
-HEADER_TIMEOUT = 2.0
+HEADER_TIMEOUT = 3.0
 WRITE_TIMEOUT = 4.0
 SETTINGS = {
     "log_level": "debug",
