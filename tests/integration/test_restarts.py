@@ -5,12 +5,15 @@ from __future__ import annotations
 import http.client
 import json
 import os
+import select
 import shutil
 import signal
 import socket
+import ssl
 import subprocess
 import threading
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from hashlib import sha256
 from pathlib import Path
@@ -24,9 +27,9 @@ from tests.integration.notified import Manager
 from tests.integration.test_serve_command import TWISTD
 from tests.running import PATIENCE, fetch, wait_until
 from tests.unit.config.samples import scratch
+from tests.unit.web.certificates import Authority
 
 FIRST = 3  # the number that systemd gives the first socket it passes
-RESTARTS = 4
 KEYS = ("photoskey", "photossecret")
 
 
@@ -70,6 +73,8 @@ class Clients:
 class HeldSocketCase(SynchronousTestCase):
     """A daemon on a socket of ours, as systemd would start it."""
 
+    ca_file: str | None = None
+
     def setUp(self) -> None:
         self.directory = Path(self.mktemp()).absolute()
         self.deployment = disks(self.directory, driver="sqlite")
@@ -84,7 +89,11 @@ class HeldSocketCase(SynchronousTestCase):
         address = f'listen_addr: "127.0.0.1:{self.deployment.daemon.port}"'
         text = self.config.read_text()
         self.assertIn(address, text)
-        self.config.write_text(text.replace(address, 'listeners: [{address: "systemd:s3"}]'))
+        self.config.write_text(text.replace(address, f'listeners: [{{address: "systemd:s3"{self.more()}}}]'))
+
+    def more(self) -> str:
+        """What else is said of the listener."""
+        return ""
 
     def start(self) -> subprocess.Popen[bytes]:
         """Start one, and return once it serves."""
@@ -129,10 +138,20 @@ class HeldSocketCase(SynchronousTestCase):
 
     def s3(self) -> Any:
         """A client that asks once, and keeps its connection."""
-        return boto3_client(f"http://127.0.0.1:{self.port}", *KEYS)
+        scheme = "http" if self.ca_file is None else "https"
+        return boto3_client(f"{scheme}://127.0.0.1:{self.port}", *KEYS, verify=self.ca_file)
+
+    def connection(self) -> http.client.HTTPConnection:
+        """One for a single request."""
+        if self.ca_file is None:
+            return http.client.HTTPConnection("127.0.0.1", self.port, timeout=PATIENCE)
+        context = ssl.create_default_context(cafile=self.ca_file)
+        return http.client.HTTPSConnection("127.0.0.1", self.port, timeout=PATIENCE, context=context)
 
 
 class RestartTests(HeldSocketCase):
+    restarts = 4
+
     def test_no_client_notices(self) -> None:
         """
         Clients with a connection for each request, or one for all of them, that read and that
@@ -153,7 +172,7 @@ class RestartTests(HeldSocketCase):
             written[f"written {number}"] = sha256(body).hexdigest()
 
         def connect(_: int) -> None:
-            with closing(http.client.HTTPConnection("127.0.0.1", self.port, timeout=PATIENCE)) as connection:
+            with closing(self.connection()) as connection:
                 connection.request("GET", "/health")
                 assert connection.getresponse().read()
 
@@ -161,7 +180,7 @@ class RestartTests(HeldSocketCase):
         clients.begin("write", write)
         clients.begin("connect", connect)
         self.addCleanup(clients.end)
-        for _ in range(RESTARTS):
+        for _ in range(self.restarts):
             clients.go_on()
             self.stop(process)
             process = self.start()
@@ -178,9 +197,11 @@ class RestartTests(HeldSocketCase):
     def test_waits_while_nobody_is_there(self) -> None:
         """Who connects while no daemon runs is served by the next one."""
         self.stop(self.start())
-        with closing(http.client.HTTPConnection("127.0.0.1", self.port, timeout=PATIENCE)) as connection:
-            connection.request("GET", "/health")
+        with ThreadPoolExecutor(1) as threads, closing(self.connection()) as connection:
+            asked = threads.submit(connection.request, "GET", "/health")
+            wait_until(lambda: _is_waiting(self.socket), "it does not connect")
             process = self.start()
+            asked.result(PATIENCE)
             self.assertEqual(connection.getresponse().status, 200)
         self.stop(process)
 
@@ -191,6 +212,18 @@ class RestartTests(HeldSocketCase):
             self.start()
         self.assertIn("cannot listen on systemd:web: no socket of that name was passed", self.log.read_text())
         self.assertIn("passed: s3", self.log.read_text())
+
+
+class SecureRestartTests(RestartTests):
+    """The same over HTTPS, where a connection is of use only after the daemon has answered a greeting."""
+
+    restarts = 2
+
+    def more(self) -> str:
+        authority = Authority()
+        self.ca_file = authority.write(self.directory / "ca.pem")
+        cert_file, key_file = authority.issue("server", self.directory)
+        return f', tls: {{cert_file: "{cert_file}", key_file: "{key_file}"}}'
 
 
 class ActivationTests(HeldSocketCase):
@@ -214,3 +247,8 @@ class ActivationTests(HeldSocketCase):
         answer = fetch(f"http://127.0.0.1:{self.port}/health")
         self.assertEqual((answer.status, json.loads(answer.body)["status"]), (200, "ok"))
         self.stop(process)
+
+
+def _is_waiting(listening: socket.socket) -> bool:
+    """Whether somebody waits to be accepted."""
+    return bool(select.select([listening], [], [], 0)[0])
