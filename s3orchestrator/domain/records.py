@@ -177,7 +177,11 @@ class Removed:
 
 @frozen
 class Upload:
-    """A multipart upload. `backend_upload` is the backend's own id, None until it has answered."""
+    """
+    A multipart upload. `backend_upload` is the backend's own id, None until it has answered.
+
+    Of one that has just been aborted, `dropped_parts` says how many counted until then.
+    """
 
     id: str
     bucket_id: int
@@ -190,6 +194,7 @@ class Upload:
     checksum_algorithm: str | None = None
     checksum_kind: str | None = None
     owner: str = ""
+    dropped_parts: int = 0
 
 
 @frozen

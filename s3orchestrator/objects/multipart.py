@@ -29,14 +29,12 @@ from s3orchestrator.errors import (
     NameTaken,
     NoSuchBlob,
     NoSuchUpload,
-    StoreUnavailable,
     UsageLimitExceeded,
 )
 from s3orchestrator.interfaces import IBackend, IUploads, Stored
 from s3orchestrator.objects.backends import Backends
 from s3orchestrator.objects.cleaning import Cleaner
 from s3orchestrator.objects.writing import Committer, description_of
-from s3orchestrator.protocol.addressing import MAX_PART_NUMBER
 from s3orchestrator.protocol.checksums import Checksum, check_listed
 from s3orchestrator.protocol.conditions import WriteCondition
 from s3orchestrator.protocol.errors import S3Error
@@ -173,17 +171,10 @@ class MultipartUploads:
             aborted = await self._uploads.abort(bucket, key, upload_id)
             if aborted is not None:
                 record.backend = aborted.blob.backend
-                record.tell(parts_cleaned=await self._count_parts(aborted))
+                record.tell(parts_cleaned=aborted.dropped_parts)
         if aborted is not None:
             # Parts that may be on their way are known to the ledger; the create may be, too.
             self._cleaner.clean([aborted.blob], unclear=aborted.backend_upload is None)
-
-    async def _count_parts(self, upload: Upload) -> int | None:
-        """Nobody needs it but the audit trail, so that it fails nothing."""
-        try:
-            return len(await self._uploads.parts(upload, limit=MAX_PART_NUMBER))
-        except StoreUnavailable:
-            return None
 
     def _discard(self, upload: Upload, *, unclear: bool) -> None:
         """Abort an upload of which no client knows, in the background."""

@@ -56,6 +56,7 @@ FAILED = """
      WHERE upload_id = :upload_id AND number = :number AND attempt = :attempt AND state <> 'stored'
     RETURNING size
 """
+HOW_MANY = "SELECT count(*) AS parts FROM parts WHERE upload_id = :upload_id AND counts"
 ANY_UNCLEAR = "SELECT 1 FROM parts WHERE upload_id = :upload_id AND state <> 'stored' LIMIT 1"
 
 RESIZE = f"""
@@ -133,6 +134,14 @@ async def fail(tx: ITransaction, part: Part, *, unclear: bool) -> None:
     await tx.soon(LOCK_UPLOAD, upload_id=part.upload_id)
     failed = await tx.all(FAILED, **attempt)
     await _release(tx, part.upload_id, sum(row["size"] for row in failed))
+
+
+async def how_many(tx: ITransaction, upload_id: str) -> int:
+    """Return how many parts count."""
+    row = await tx.one(HOW_MANY, upload_id=upload_id)
+    assert row is not None
+    number: int = row["parts"]
+    return number
 
 
 async def any_unclear(tx: ITransaction, upload_id: str) -> bool:

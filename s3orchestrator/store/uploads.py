@@ -247,10 +247,11 @@ class Uploads:
                 raise Conflict(f"upload {upload_id} is being completed")
             tally = Tally()
             unclear = await attempts.any_unclear(tx, upload_id)
+            parts = await attempts.how_many(tx, upload_id)
             blob = await doom_pending(tx, tally, upload.blob.id, claim, unclear=unclear)
             await tally.write(tx)
             assert blob is not None  # it is pending for as long as its upload is open
-            return evolve(upload, state=UploadState.ABORTED, blob=blob)
+            return evolve(upload, state=UploadState.ABORTED, blob=blob, dropped_parts=parts)
 
         return await attempt(self._ledger, work, claim.left)
 

@@ -223,9 +223,12 @@ class AbortContract(LedgerCase):
         An aborted upload is gone for clients; its blob, parts and all, is the caller's to delete.
         """
         upload = await self.kit.upload(self.bucket)
-        await self.kit.part(upload, 1, 10)
+        await self.kit.part(upload, 1, 6)
+        await self.kit.part(upload, 1, 7)
+        await self.kit.part(upload, 2, 3)
         aborted = await self.kit.uploads.abort(self.bucket, "k", upload.id)
         assert aborted is not None
+        self.assertEqual(aborted.dropped_parts, 2)
         self.assertEqual((aborted.state, aborted.blob.state), (UploadState.ABORTED, BlobState.DOOMED))
         self.assertEqual((aborted.blob.size, aborted.blob.unclear), (10, False))
         self.assertEqual(await self.kit.usage(), Usage("a", 0, 0, 10, None))

@@ -256,6 +256,17 @@ users:
         self.assertIn(done["backend"], ("disk1", "disk2"))
         self.assertEqual((displaced["new_backend"], displaced["displaced_copies"]), (done["backend"], 1))
 
+    def test_aborted(self) -> None:
+        """
+        Giving an upload up tells how many parts went with it.
+        """
+        upload = _upload(self.client)
+        for number in (1, 2):
+            self.client.upload_part(Bucket=BUCKET, Key="u", UploadId=upload, PartNumber=number, Body=b"p")
+        reply = self.client.abort_multipart_upload(Bucket=BUCKET, Key="u", UploadId=upload)
+        done, _ = self.trail(reply["ResponseMetadata"]["RequestId"], 2)
+        self.assertEqual((done["event"], done["parts_cleaned"]), ("storage.AbortMultipartUpload", 2))
+
     def test_not_modified(self) -> None:
         """
         That a client has an object already is no error.
