@@ -235,13 +235,28 @@ class RefusalNamesTests(LimitsCase):
             (b"PATCH /photos HTTP/1.1\r\nHost: h\r\n\r\n", "s3.MethodNotAllowed", 405),
             (self.alice.request("GET", "/photos", signed=False), "s3.AuthFailure", 403),
             (self.server.caller("nobody").request("GET", "/photos"), "s3.AuthFailure", 403),
-            (self.server.caller("bob").request("GET", "/photos/a"), "s3.GetObject", 403),
+            (self.server.caller("bob").request("GET", "/photos/a"), "s3.BucketMismatch", 403),
+            (self.server.caller("reader").request("GET", "/absent"), "s3.BucketMismatch", 403),
             (self.alice.request("GET", "/photos/none"), "s3.GetObject", 404),
         ):
             with self.subTest(event), Wire(self.server.address) as wire, self.audited() as lines:
                 wire.send(request)
                 self.assertEqual(wire.answer().status, status)
             self.assertEqual([(line["event"], line["status"]) for line in lines], [(event, status)])
+
+    def test_bucket_of_others(self) -> None:
+        """Who asks for a bucket of others is found with what was asked for; a copy asks for its source."""
+        copy = {"x-amz-copy-source": "/documents/a"}
+        for request, requested in (
+            (self.server.caller("photoskey").request("GET", "/documents/a"), "documents"),
+            (self.server.caller("photoskey").request("PUT", "/photos/a", headers=copy), "documents"),
+        ):
+            with Wire(self.server.address) as wire, self.audited() as lines:
+                wire.send(request)
+                self.assertEqual(wire.answer().status, 403)
+            (line,) = lines
+            self.assertEqual(line["event"], "s3.BucketMismatch")
+            self.assertEqual((line["authorized_bucket"], line["requested_bucket"]), ("photos", requested))
 
     def test_early(self) -> None:
         """An upload that no backend may take is refused, and counted, before it is sent."""

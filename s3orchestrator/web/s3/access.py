@@ -22,6 +22,16 @@ from s3orchestrator.protocol.sigv4 import Verified, parse, verify
 TOKEN_HEADER = b"x-proxy-token"
 
 
+class BucketMismatch(S3Error):
+    """The caller asks for a bucket that is not one of theirs, or is not there, which it must not learn."""
+
+    def __init__(self, identity: Identity, requested: str) -> None:
+        super().__init__("AccessDenied")
+        self.requested = requested
+        # A user may have any number, and is named in the trail already.
+        self.authorized = "" if identity.user else ", ".join(sorted(identity.buckets))
+
+
 class Access(IntEnum):
     """How much a caller may do; each includes the ones before."""
 
@@ -218,7 +228,7 @@ class AccessControl:
             return bucket
         if bucket is None and identity.may_create:
             raise S3Error("NoSuchBucket", BucketName=name)
-        raise S3Error("AccessDenied")
+        raise BucketMismatch(identity, name)
 
     def visible(self, identity: Identity) -> list[Bucket]:
         """Return the caller's buckets, by name."""

@@ -13,6 +13,7 @@ from s3orchestrator.protocol.call import Call
 from s3orchestrator.protocol.errors import S3Error
 from s3orchestrator.web.admission import AdmissionRejected, LoadShed
 from s3orchestrator.web.rate_limit import RateLimitRejected
+from s3orchestrator.web.s3.access import BucketMismatch
 
 ADDRESSING, AUTHENTICATING = "InvalidPath", "AuthFailure"
 
@@ -24,6 +25,7 @@ _BY_TYPE = {
     RateLimitRejected: "RateLimitRejected",
     LoadShed: "LoadShed",
     AdmissionRejected: "AdmissionRejected",
+    BucketMismatch: "BucketMismatch",
 }
 
 

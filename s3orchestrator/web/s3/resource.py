@@ -33,7 +33,7 @@ from s3orchestrator.web.admission import Admission
 from s3orchestrator.web.rate_limit import RateLimit
 from s3orchestrator.web.request import Request
 from s3orchestrator.web.request_ids import request_id
-from s3orchestrator.web.s3.access import AccessControl
+from s3orchestrator.web.s3.access import AccessControl, BucketMismatch
 from s3orchestrator.web.s3.chunks import note_chunks, note_refused_chunks
 from s3orchestrator.web.s3.patience import PATIENT, Patience
 from s3orchestrator.web.s3.rejections import ADDRESSING, AUTHENTICATING, note_early, rejection
@@ -161,6 +161,7 @@ class S3Resource(Resource):
             REJECTIONS.labels(visit.operation.label).inc()
         visit.error = refusal.code
         visit.rejection = rejection(refusal, visit.stage)
+        visit.mismatch = refusal if isinstance(refusal, BucketMismatch) else None
         note_early(call, refusal)
         note_refused_chunks(call, refusal)
         document = error_document(

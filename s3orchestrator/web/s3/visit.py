@@ -10,7 +10,7 @@ from s3orchestrator.telemetry.audit import audit
 from s3orchestrator.telemetry.http import LEFT
 from s3orchestrator.web.admission import Pool
 from s3orchestrator.web.request import Request
-from s3orchestrator.web.s3.access import Identity
+from s3orchestrator.web.s3.access import BucketMismatch, Identity
 
 _MOST_OF_A_PATH = 4096  # a key may have 1024 bytes, of which each may take three
 
@@ -21,7 +21,7 @@ class Visit:
     One request. `error` is the code the client was told, or what cut the answer short.
 
     `rejection` names the event of a request that was turned away before anybody looked at what it wants;
-    until then, `stage` is what it would be.
+    until then, `stage` is what it would be. `mismatch` is set if it asked for a bucket of somebody else.
     """
 
     call: Call
@@ -34,6 +34,7 @@ class Visit:
     error: str = ""
     stage: str = ""
     rejection: str = ""
+    mismatch: BucketMismatch | None = None
 
     def record(self, now: float) -> None:
         """Write the line."""
@@ -58,6 +59,10 @@ class Visit:
             fields["request_size"] = call.body.arrived
         if self.request.sentLength:
             fields["response_size"] = self.request.sentLength
+        if self.mismatch is not None:
+            fields["requested_bucket"] = self.mismatch.requested
+            if self.mismatch.authorized:
+                fields["authorized_bucket"] = self.mismatch.authorized
         if self.error:
             fields["error"] = self.error
         audit(f"s3.{self.rejection or (operation.label if operation else 'Refused')}", **fields)
