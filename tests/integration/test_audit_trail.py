@@ -127,9 +127,9 @@ users:
                 },
             ),
             (
-                "ListObjects",
+                "ListObjectsV1",
                 lambda c: c.list_objects(Bucket=BUCKET, Prefix="k"),
-                {"s3": got, "storage": listing},
+                {"s3": got, "storage.ListObjects": listing},
             ),
             (
                 "ListObjectsV2",

@@ -12,6 +12,9 @@ from s3orchestrator.web.admission import Pool
 from s3orchestrator.web.request import Request
 from s3orchestrator.web.s3.access import BucketMismatch, Identity
 
+# Beside ListObjectsV2 the plain name would look like both.
+_NAMES = {Operation.LIST_OBJECTS: "ListObjectsV1"}
+
 _MOST_OF_A_PATH = 4096  # a key may have 1024 bytes, of which each may take three
 
 
@@ -39,7 +42,8 @@ class Visit:
     def record(self, now: float) -> None:
         """Write the line."""
         call, operation = self.call, self.operation
-        fields: dict[str, object] = {"operation": operation.label} if operation else {}
+        name = _NAMES.get(operation, operation.label) if operation else ""
+        fields: dict[str, object] = {"operation": name} if name else {}
         fields.update(
             method=call.method.decode("latin-1")[:32],
             # Without the query, which may be signed.
@@ -65,4 +69,4 @@ class Visit:
                 fields["authorized_bucket"] = self.mismatch.authorized
         if self.error:
             fields["error"] = self.error
-        audit(f"s3.{self.rejection or (operation.label if operation else 'Refused')}", **fields)
+        audit(f"s3.{self.rejection or name or 'Refused'}", **fields)
