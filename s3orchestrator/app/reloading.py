@@ -51,7 +51,7 @@ class Source:
 
     def read(self) -> Loaded:
         """:raises ConfigErrors: it cannot be used."""
-        return load(self.path, self.environ, mode=self.mode)
+        return load(self.path, self.environ, mode=self.mode, may_wait=False)
 
 
 def quotas_of(config: Config) -> Mapping[str, int | None]:

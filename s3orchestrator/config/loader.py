@@ -18,6 +18,7 @@ from attrs import define, evolve, frozen
 
 from s3orchestrator.config import rules
 from s3orchestrator.config.document import MAX_BYTES, Block, Items, Node, Text, parse
+from s3orchestrator.config.files import open_file
 from s3orchestrator.config.problems import ConfigErrors, Problem, Problems
 from s3orchestrator.config.scalars import ScalarError, expand
 from s3orchestrator.config.sections import Config
@@ -34,17 +35,24 @@ class Loaded:
     warnings: tuple[Problem, ...] = ()
 
 
-def load(source: str | os.PathLike[str], environ: Mapping[str, str], *, mode: str | None = None) -> Loaded:
+def load(
+    source: str | os.PathLike[str],
+    environ: Mapping[str, str],
+    *,
+    mode: str | None = None,
+    may_wait: bool = True,
+) -> Loaded:
     """
     Read a configuration.
 
     :param source: the text itself, or the path (not a `str`) of a file.
     :param environ: for `${NAME}`.
     :param mode: replaces the file's `mode`, as a command line option does.
+    :param may_wait: a pipe is read as well, however long its writer takes.
     :raises ConfigErrors: it cannot be used; the exception has every reason.
     """
     problems = Problems()
-    text = source if isinstance(source, str) else _read(Path(source))
+    text = source if isinstance(source, str) else _read(Path(source), may_wait=may_wait)
     root = parse(text, problems)
     if problems.errors and root is None:
         raise ConfigErrors(problems.errors)
@@ -75,14 +83,14 @@ def glance(path: Path, environ: Mapping[str, str]) -> tuple[Config, Problems]:
     return config, problems
 
 
-def _read(path: Path) -> str:
+def _read(path: Path, *, may_wait: bool = True) -> str:
     """
     The file's text; what is too large is cut just above the limit, and refused later.
 
     :raises ConfigErrors: it cannot be read.
     """
     try:
-        with path.open("rb") as file:
+        with path.open("rb") if may_wait else open_file(path) as file:
             return file.read(MAX_BYTES + 1).decode("utf-8-sig")
     except FileNotFoundError:
         reason = "there is no such file: name one with --config, or write one with `s3orchestrator init`"

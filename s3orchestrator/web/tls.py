@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
+from errno import EFBIG
 from functools import partial
 from pathlib import Path
 from typing import Any, Literal, TypeVar
@@ -25,6 +26,7 @@ from twisted.protocols.tls import TLSMemoryBIOProtocol
 from zope.interface import implementer
 
 from s3orchestrator.bodies.secure import encrypt_whole_pieces
+from s3orchestrator.config.files import open_file
 from s3orchestrator.config.server import TlsConfig
 from s3orchestrator.errors import OrchestratorError
 
@@ -37,6 +39,8 @@ HTTP1 = b"http/1.1"
 # Of the handshake, a few dozen, and of each change of keys, seven. Clients change them after some ten
 # million records, if at all.
 MOST_STEPS = 1000
+
+MOST_BYTES = 1 << 20  # of a file: four times what all the authorities of a system come to
 
 _VERSIONS = {"1.2": TLSVersion.TLSv1_2, "1.3": TLSVersion.TLSv1_3}
 
@@ -233,9 +237,18 @@ def _demand_certificates(context: SSL.Context, authorities: Path) -> None:
     context.set_verify(SSL.VERIFY_PEER | SSL.VERIFY_FAIL_IF_NO_PEER_CERT)
 
 
+def _read(path: Path) -> bytes:
+    # Clients are being served meanwhile: they must not wait for a pipe, nor for gigabytes.
+    with open_file(path) as file:
+        data = file.read(MOST_BYTES + 1)
+    if len(data) > MOST_BYTES:
+        raise OSError(EFBIG, f"is larger than {MOST_BYTES >> 20} MiB")
+    return data
+
+
 def _certificates(path: Path) -> list[Any]:
     try:
-        return list(x509.load_pem_x509_certificates(path.read_bytes()))  # at least one, or ValueError
+        return list(x509.load_pem_x509_certificates(_read(path)))  # at least one, or ValueError
     except OSError as error:
         raise TlsError(f"{path}: {_reason(error)}") from error
     except ValueError as error:
@@ -244,7 +257,7 @@ def _certificates(path: Path) -> list[Any]:
 
 def _private_key(path: Path) -> Any:
     try:
-        return load_pem_private_key(path.read_bytes(), password=None)
+        return load_pem_private_key(_read(path), password=None)
     except OSError as error:
         raise TlsError(f"{path}: {_reason(error)}") from error
     except TypeError as error:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import socket
 import ssl
@@ -22,7 +23,7 @@ from twisted.trial.unittest import TestCase
 
 from s3orchestrator.web.limits import Limits
 from s3orchestrator.web.site import StreamingSite
-from s3orchestrator.web.tls import ServerTls, TlsError
+from s3orchestrator.web.tls import MOST_BYTES, ServerTls, TlsError
 from tests.unit.web.certificates import Authority
 from tests.unit.web.serving import Answers, listen, path_as_body
 
@@ -111,6 +112,11 @@ class TlsTests(TestCase):
         self.assertRaises(TlsError, tls.reload)
         Path(self.cert_file).unlink()
         self.assertRaises(TlsError, tls.reload)
+        os.mkfifo(self.cert_file)
+        self.assertIn("is no regular file", str(self.assertRaises(TlsError, tls.reload)))
+        Path(self.cert_file).unlink()
+        Path(self.cert_file).write_bytes(b"\n" * (MOST_BYTES + 1))
+        self.assertIn("is larger than 1 MiB", str(self.assertRaises(TlsError, tls.reload)))
         self.assertEqual(_name(await self.connect()), "first")
 
     def test_unusable(self) -> None:
