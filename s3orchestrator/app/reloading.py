@@ -93,7 +93,8 @@ class Reloader:
         Read the file again.
 
         While that is being done already, it is done once more afterwards, however often it is asked for:
-        the file may have changed since it was read.
+        the file may have changed since it was read. What is asked for at a time is done once, and clients
+        have their turn before each.
         """
         self._is_wanted = True
         if not self._is_working:
@@ -108,6 +109,7 @@ class Reloader:
     async def _work(self) -> None:
         try:
             while self._is_wanted:
+                await self._turn_of_others()
                 self._is_wanted = False
                 self._began()
                 self._ended(await self._reload())
@@ -115,6 +117,11 @@ class Reloader:
             return  # we are being stopped
         finally:
             self._is_working = False
+
+    def _turn_of_others(self) -> Deferred[None]:
+        turn: Deferred[None] = Deferred()
+        self._core.reactor.callLater(0, turn.callback, None)
+        return turn
 
     async def _reload(self) -> str:
         """Do it once; never fails. Returns what came of it."""

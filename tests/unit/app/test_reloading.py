@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import TypeVar
@@ -188,7 +189,16 @@ class KeepingTests(ReloadCase):
         """A file that is not there changes nothing."""
         self.path.unlink()
         self.reloader.ask()
+        self.h.settle()
         self.assertKept("there is no such file")
+
+    def test_pipe(self) -> None:
+        """Nor does a pipe in its place, and nobody waits for somebody to write to it."""
+        self.path.unlink()
+        os.mkfifo(self.path)
+        self.reloader.ask()
+        self.h.settle()
+        self.assertKept("is no regular file")
 
     def test_certificates(self) -> None:
         """Certificates that cannot be used keep everything else as it is, too."""
@@ -255,6 +265,16 @@ class SerialisedTests(ReloadCase):
         self.open_gate()
         self.assertEqual(self.heard, ["began", "configuration 2", "began", "configuration 3"])
         self.assertEqual(self.credentials().secret_of("k")[0], "other")
+
+    def test_asked_at_once(self) -> None:
+        """What is asked for many times in one turn is done once, after that turn."""
+        self.open_gate()
+        self.heard.clear()
+        for _ in range(100):
+            self.reloader.ask()
+        self.assertEqual(self.heard, [])
+        self.h.settle()
+        self.assertEqual(self.heard, ["began", "configuration 3"])
 
     def test_stopped_meanwhile(self) -> None:
         """Stopping does not wait for the ledger, and nothing is taken over any more."""
