@@ -146,7 +146,10 @@ class _Tree:
             return None
         if node.tag not in _SCALARS and node.tag != _MERGE:
             self._problems.lines.setdefault(path, line)
-            self._problems.error(path, f"has the tag {node.tag}, which means nothing here: remove it")
+            # Not shown: a secret may begin like this.
+            self._problems.error(
+                path, "begins with a tag (!), which means nothing here: quote it or remove it"
+            )
             return None
         return Text(node.value, line)
 
@@ -162,7 +165,12 @@ class _Tree:
             if key_node.tag == _MERGE:
                 merged.extend(self._merged(value_node, path))
                 continue
-            key = key_node.value
+            key, colon, _ = key_node.value.partition(":")
+            if colon:  # what follows is the value, perhaps a secret
+                self._problems.error(
+                    f"{path}.{key}" if path else key, f"needs a space after its colon on line {at}"
+                )
+                continue
             below = f"{path}.{key}" if path else key
             if key in entries:
                 self._problems.lines[below] = at

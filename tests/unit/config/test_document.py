@@ -104,6 +104,14 @@ class ParseTests(SynchronousTestCase):
         self.assertEqual(tree.entries["a"], Text("5", 1))
         self.assertEqual(len(errors), 2)
 
+    def test_secrets_are_not_shown(self) -> None:
+        """A secret that YAML takes for a tag, or for part of a key, is not in what is said about it."""
+        for text in ("password: !hunter2\n", "{password:hunter2, user: u}\n", "password:hunter2:\n"):
+            _, errors = read(text)
+            self.assertEqual(len(errors), 1)
+            self.assertIn("password", errors[0])
+            self.assertNotIn("hunter2", errors[0])
+
     def test_odd_keys(self) -> None:
         """A key that is a list is an error, not a crash."""
         _, errors = read("? [a, b]\n: c\n")
