@@ -125,10 +125,8 @@ def _url_of(server: ServerConfig) -> str:
     """The first address that can be asked with what is in the file; a mutual TLS listener cannot."""
     for listener in sorted(server.places, key=lambda listener: bool(listener.tls.client_ca_file)):
         if listener.address and isinstance(listener.place, Address):
-            host, port = listener.place.host, listener.place.port
-            host = {"": "127.0.0.1", "0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)
             scheme = "https" if listener.tls.enabled else "http"
-            return f"{scheme}://{f'[{host}]' if ':' in host else host}:{port}"
+            return f"{scheme}://{listener.place.from_here}"
     return ""
 
 

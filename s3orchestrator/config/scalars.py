@@ -15,7 +15,7 @@ from math import isfinite
 from typing import Annotated, Any
 from urllib.parse import urlsplit
 
-from attrs import frozen
+from attrs import evolve, frozen
 
 MAX_INTEGER = 2**63 - 1  # what both ledger engines can store
 
@@ -45,12 +45,20 @@ class Secret(str):
         return "Secret('')" if not self else "Secret('***')"
 
 
+_LOOPBACK = {"": "127.0.0.1", "0.0.0.0": "127.0.0.1", "::": "::1"}
+
+
 @frozen
 class Address:
     """Where to listen or connect; an empty host means every interface."""
 
     host: str
     port: int
+
+    @property
+    def from_here(self) -> Address:
+        """Where a client on this machine connects to it: to be everywhere is nothing to connect to."""
+        return evolve(self, host=_LOOPBACK.get(self.host, self.host))
 
     def __str__(self) -> str:
         return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"

@@ -13,12 +13,11 @@ from twisted.internet.interfaces import IProtocolFactory
 from s3orchestrator.bodies.secure import SecureFactory
 from s3orchestrator.bodies.sockets import Port, UnixPort, adopt, listen_tcp, listen_unix
 from s3orchestrator.config.places import Place, SystemdSocket, UnixSocket
+from s3orchestrator.config.scalars import Address
 from s3orchestrator.config.server import ListenerConfig
 from s3orchestrator.errors import OrchestratorError
 from s3orchestrator.web.inherited import Inherited
 from s3orchestrator.web.tls import ServerTls
-
-_EVERYWHERE = {"0.0.0.0": "127.0.0.1", "::": "::1"}
 
 
 class ListenError(OrchestratorError):
@@ -100,5 +99,4 @@ def endpoint(address: Any, is_secure: bool) -> str:
     if not hasattr(address, "host"):
         name = address.name or b""
         return f"{scheme}+unix:{name.decode(errors='replace')}"
-    host = _EVERYWHERE.get(address.host, address.host)
-    return f"{scheme}://[{host}]:{address.port}" if ":" in host else f"{scheme}://{host}:{address.port}"
+    return f"{scheme}://{Address(address.host, address.port).from_here}"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 from pathlib import Path
 
@@ -44,6 +45,22 @@ def test_lintian() -> None:
 def test_modes(pristine: Root) -> None:
     """Every file is there, and secrets are for root and the service only."""
     assert {place: pristine.described(place) for place in MODES} == MODES
+
+
+def test_prepared(pristine: Root) -> None:
+    """What the service's user could not write is there when the package is installed."""
+    (place,) = pristine.at("/usr/lib/s3orchestrator/lib").glob("python3.*")
+    assert (place / "site-packages/twisted/plugins/dropin.cache").stat().st_size
+    assert list((place / "site-packages/s3orchestrator/app/__pycache__").glob("orchestrator.*.pyc"))
+
+
+def test_lean(pristine: Root) -> None:
+    """Of botocore there is what credentials need; of Python, the one it was built for and no other."""
+    (models,) = pristine.at("/usr/lib/s3orchestrator/lib").glob("python3.*/site-packages/botocore/data")
+    assert sum(each.is_dir() for each in models.iterdir()) < 10
+    size, depends = pristine.run("dpkg-query", "-W", "-f", "${Installed-Size}\n${Depends}", NAME).splitlines()
+    assert int(size) < 40_000, "kB"
+    assert re.search(r"python3 \(>= 3\.(\d+)\), python3 \(<< 3\.(\d+)\)", depends), depends
 
 
 def test_user(pristine: Root) -> None:

@@ -81,6 +81,11 @@ class UnitTests(SynchronousTestCase):
         assert patience and delay
         self.assertGreaterEqual(int(patience[1]), int(delay[1]) + DRAIN_LIMIT + CLEAN_LIMIT)
 
+    def test_callbacks(self) -> None:
+        """Memory that is written may be executed: TLS calls back through such, and would fail."""
+        text = (DEBIAN / "s3orchestrator.service").read_text()
+        self.assertNotRegex(text, re.compile("^MemoryDenyWriteExecute=", re.MULTILINE))
+
 
 class ManualTests(SynchronousTestCase):
     """The manual page, and what bash completes."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from pathlib import Path
 
 from twisted.application.service import IServiceMaker
@@ -30,6 +32,17 @@ class PluginTests(SynchronousTestCase):
         twistd finds us.
         """
         self.assertIn("s3orchestrator", [plugin.tapname for plugin in getPlugins(IServiceMaker)])
+
+    def test_light(self) -> None:
+        """
+        A twistd that runs something else loads nothing of ours but the plugin.
+        """
+        script = (
+            "import sys, twisted.plugins.s3orchestrator_plugin\n"
+            "print([name for name in sys.modules if name.partition('.')[0] == 's3orchestrator'])"
+        )
+        ended = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+        self.assertEqual(ended.stdout.strip(), "[]")
 
     def test_namespace(self) -> None:
         """

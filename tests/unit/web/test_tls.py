@@ -72,6 +72,17 @@ class TlsTests(TestCase):
         self.assertTrue((await self.ask(connection)).endswith(b"/hello"))
         self.assertTrue((await self.ask(connection)).endswith(b"/hello"))
 
+    async def test_nothing_deprecated(self) -> None:
+        """Nothing is used of what pyOpenSSL is about to drop, such as keys and certificates of its own."""
+        more = [self.authority.issue("second", self.directory)]
+        tls = ServerTls(self.cert_file, self.key_file, client_ca_file=self.ca_file, more=more)
+        self.serve(tls)
+        tls.reload()
+        context = self.client()
+        context.load_cert_chain(*self.authority.issue("client", self.directory))
+        self.assertTrue((await self.ask(await self.connect(context))).endswith(b"/hello"))
+        self.assertEqual(self.flushWarnings(), [])
+
     async def test_request_is_secure(self) -> None:
         """A resource can tell that a request came through TLS."""
         answers = Answers(path_as_body)
