@@ -20,11 +20,6 @@ class Live(Generic[T]):
 
     _read: Callable[[], T]
 
-    @classmethod
-    def fixed(cls, value: T) -> Live[T]:
-        """Settings that never change."""
-        return cls(lambda: value)
-
     @property
     def now(self) -> T:
         """The settings in force at this moment."""

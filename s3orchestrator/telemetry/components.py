@@ -9,9 +9,9 @@ _PACKAGE = "s3orchestrator."
 # Modules whose part has another name than they have; what lies below them is meant, too.
 _NAMES = {
     "app": "main",
+    "app.certificates": "listeners",
     "app.doors": "listeners",
     "app.leasing": "lease",
-    "app.listening": "listeners",
     "app.reloading": "reload",
     "cli": "main",
     "concurrency": "objects",

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
-from s3orchestrator.config.live import Attempt, Changes, InForce, Live, difference, merged
+from s3orchestrator.config.live import Attempt, Changes, InForce, difference, merged
 from s3orchestrator.config.loader import load
 from s3orchestrator.config.sections import Config
 from tests.unit.config.samples import BACKENDS, BUCKETS, MINIMAL, SERVER, two_backends
@@ -49,10 +49,6 @@ class LiveTests(SynchronousTestCase):
         self.assertEqual((inForce.generation, inForce.last), (2, Attempt(5.0, changes)))
         inForce.keep(["nonsense"], at=6.0)
         self.assertEqual((inForce.generation, inForce.last), (2, Attempt(6.0, errors=("nonsense",))))
-
-    def test_fixed(self) -> None:
-        """What never changes can be held alike."""
-        self.assertEqual(Live.fixed(5).now, 5)
 
 
 class DifferenceTests(SynchronousTestCase):

@@ -29,6 +29,7 @@ class ComponentTests(SynchronousTestCase):
         A module is called as its part of the daemon is, a library as it calls itself.
         """
         for module, component in (
+            ("app.certificates", "listeners"),
             ("web.s3.resource", "s3"),
             ("web.site", "http"),
             ("web.admin.resource", "admin"),

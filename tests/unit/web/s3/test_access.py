@@ -15,7 +15,7 @@ class RemovingTests(SynchronousTestCase):
     def setUp(self) -> None:
         self.world = Harness()
         self.catalog = self.world.core.objects.catalog
-        self.access = AccessControl(Live.fixed(Credentials({}, ())), self.catalog)
+        self.access = AccessControl(Live(lambda: Credentials({}, ())), self.catalog)
         self.bob = Identity(frozenset(), user="bob", may_create=True)
         self.world.run(self.catalog.create("shared", "bob"))
 

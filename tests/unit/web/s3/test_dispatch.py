@@ -28,7 +28,7 @@ class DispatchTests(SynchronousTestCase):
         table: Any = dispatch_table(
             BucketOperations(core.objects, access),
             ObjectOperations(core.objects, access, 1),
-            MultipartOperations(core.objects, access, 1, Live.fixed({})),
+            MultipartOperations(core.objects, access, 1, Live(dict)),
         )
         self.assertEqual(set(table), set(Operation))
         self.assertEqual(
