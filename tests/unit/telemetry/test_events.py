@@ -11,6 +11,7 @@ import s3orchestrator
 from s3orchestrator.protocol.errors import S3Error
 from s3orchestrator.web.admission import AdmissionRejected, LoadShed
 from s3orchestrator.web.rate_limit import RateLimitRejected
+from s3orchestrator.web.s3.access import BucketMismatch
 from s3orchestrator.web.s3.rejections import ADDRESSING, AUTHENTICATING, rejection
 
 ROOT = Path(s3orchestrator.__file__).parent
@@ -28,7 +29,7 @@ class EventTests(SynchronousTestCase):
             found.update(AUDITED.findall(text))
             found.update(f"storage.{name}" for name in RECORDED.findall(text))
             found.update(f"cleanup_queue.{name}" for name in QUEUED.findall(text))
-        named = {kind.__name__ for kind in (RateLimitRejected, LoadShed, AdmissionRejected)}
+        named = {kind.__name__ for kind in (RateLimitRejected, LoadShed, AdmissionRejected, BucketMismatch)}
         named |= {ADDRESSING, AUTHENTICATING, rejection(S3Error("MethodNotAllowed"), "")}
         return found | {f"s3.{name}" for name in named}
 
