@@ -157,8 +157,8 @@ class ServerTls:
         )
         try:
             context: SSL.Context = options.getContext()
-        except SSL.Error as error:
-            raise TlsError(f"{cert_file} and {key_file} do not belong together") from error
+        except (SSL.Error, TypeError) as error:  # the latter for kinds of keys that nobody signs with
+            raise TlsError(f"{cert_file} and {key_file} {_misfit(error)}") from error
         encrypt_whole_pieces(context)
         context.set_alpn_select_callback(_select_protocol)
         context.set_info_callback(_notice)
@@ -233,7 +233,10 @@ def _demand_certificates(context: SSL.Context, authorities: Path) -> None:
     # By hand, for Twisted's `trustRoot` takes only certificates of pyOpenSSL's own, deprecated kind.
     for authority in _certificates(authorities):
         context.add_client_ca(authority)  # tells clients which of their certificates to show
-    context.load_verify_locations(str(authorities))
+    try:
+        context.load_verify_locations(str(authorities))
+    except SSL.Error as error:
+        raise TlsError(f"{authorities}: OpenSSL cannot read it: {_said(error)}") from error
     context.set_verify(SSL.VERIFY_PEER | SSL.VERIFY_FAIL_IF_NO_PEER_CERT)
 
 
@@ -248,9 +251,13 @@ def _read(path: Path) -> bytes:
 
 def _certificates(path: Path) -> list[Any]:
     try:
-        return list(x509.load_pem_x509_certificates(_read(path)))  # at least one, or ValueError
+        data = _read(path)
     except OSError as error:
         raise TlsError(f"{path}: {_reason(error)}") from error
+    if data.count(b"-----BEGIN ") != data.count(b"-----END "):
+        raise TlsError(f"{path}: is cut off")  # the last of several would be left out without a word
+    try:
+        return list(x509.load_pem_x509_certificates(data))  # at least one, or ValueError
     except ValueError as error:
         raise TlsError(f"{path}: there is no certificate in it that can be read (PEM)") from error
 
@@ -264,6 +271,20 @@ def _private_key(path: Path) -> Any:
         raise TlsError(f"{path}: the key has a passphrase: write one without") from error
     except (ValueError, UnsupportedAlgorithm) as error:
         raise TlsError(f"{path}: there is no private key in it that can be read (PEM)") from error
+
+
+def _misfit(error: Exception) -> str:
+    reason = _said(error)
+    # The second is what it says of a key of another kind than the certificate's.
+    if "mismatch" in reason or reason == "no certificate assigned":
+        return "do not belong together"
+    return f"cannot be used: {reason}"
+
+
+def _said(error: Exception) -> str:
+    """Return why OpenSSL refuses something: the first of what it says, or whatever else was raised."""
+    first = error.args[0] if error.args else None
+    return str(first[0][-1]) if isinstance(first, list) and first else str(error)
 
 
 def _reason(error: OSError) -> str:

@@ -10,9 +10,11 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from cryptography.hazmat.primitives.asymmetric import ed25519, x25519
 from cryptography.hazmat.primitives.serialization import (
     BestAvailableEncryption,
     Encoding,
+    NoEncryption,
     PrivateFormat,
     load_pem_private_key,
 )
@@ -191,6 +193,36 @@ class TlsTests(TestCase):
         ):
             error = self.assertRaises(TlsError, ServerTls, *arguments)
             self.assertIn(".", str(error).split(":")[0])
+
+    def test_half_written(self) -> None:
+        """A chain or a list of authorities that ends within a certificate is refused."""
+        whole = Path(self.ca_file).read_text()
+        Path(self.ca_file).write_text(whole + whole[: len(whole) // 2])
+        error = self.assertRaises(TlsError, ServerTls, self.cert_file, self.key_file, "1.2", self.ca_file)
+        self.assertIn("is cut off", str(error))
+        with Path(self.cert_file).open("a") as chain:
+            chain.write(whole[: len(whole) // 2])
+        self.assertIn(
+            "is cut off", str(self.assertRaises(TlsError, ServerTls, self.cert_file, self.key_file))
+        )
+
+    def test_unusable_keys(self) -> None:
+        """Why OpenSSL refuses a key or an authority is said."""
+        key_file = self.directory / "another.key"
+        for key, reason in (
+            (x25519.X25519PrivateKey.generate(), "cannot be used: Unsupported key type"),
+            (ed25519.Ed25519PrivateKey.generate(), "do not belong together"),
+        ):
+            key_file.write_bytes(key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()))
+            error = self.assertRaises(TlsError, ServerTls, self.cert_file, str(key_file))
+            self.assertIn(reason, str(error))
+        _, other_key = self.authority.issue("other", self.directory)
+        error = self.assertRaises(TlsError, ServerTls, self.cert_file, other_key)
+        self.assertIn("do not belong together", str(error))
+        with Path(self.ca_file).open("a") as authorities:
+            authorities.write("-----BEGIN X509 CRL-----\nAAAA\n-----END X509 CRL-----\n")
+        error = self.assertRaises(TlsError, ServerTls, self.cert_file, self.key_file, "1.2", self.ca_file)
+        self.assertIn("OpenSSL cannot read it", str(error))
 
     async def shown(self, host: str, context: ssl.SSLContext | None = None) -> tuple[str, str | None]:
         """Ask for a host; return the name in the certificate that is shown, and the protocol agreed on."""
