@@ -38,15 +38,20 @@ class ReloadCase(AdminCase):
 
     def reload(self, old: str = "", new: str = "") -> str:
         """Edit the file and have it read; returns what became of it."""
-        before = len(self.ends())
+        before = len(self.audited())
         self.edit(old, new)
         os.kill(self.daemon.pid, signal.SIGHUP)
-        wait_until(lambda: len(self.ends()) > before, f"it does not reload\n{self.daemon.tail()}")
+        # The last line of a reload is that of the audit trail.
+        wait_until(lambda: len(self.audited()) > before, f"it does not reload\n{self.daemon.tail()}")
         return self.ends()[-1]
 
     def lines(self) -> list[dict[str, Any]]:
         """What was logged."""
         return [json.loads(line) for line in self.daemon.log.read_text().splitlines() if line[:1] == "{"]
+
+    def audited(self) -> list[dict[str, Any]]:
+        """What the audit trail says of reloads."""
+        return [line for line in self.lines() if line.get("event") == "config.Reload"]
 
     def ends(self) -> list[str]:
         """How reloads have ended."""
@@ -177,7 +182,7 @@ class TakingOverTests(ReloadCase):
             ],
         )
         self.assertEqual(len(said), 5)
-        (audited,) = (line for line in self.lines() if line.get("event") == "config.Reload")
+        (audited,) = self.audited()
         changed = "buckets[0].credentials[0].secret_access_key"
         self.assertEqual((audited["status"], audited["changed"]), ("success", changed))
         status = self.status()
