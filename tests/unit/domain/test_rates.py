@@ -86,6 +86,13 @@ class TokenBucketTests(SynchronousTestCase):
         self.take(B, 370)
         self.assertEqual(len(self.buckets), 1)
 
+    def test_forgotten_by_a_clock_set_back(self) -> None:
+        """Nobody is kept until the clock is where it was."""
+        self.take(A, 5000)
+        self.take(A, 0)
+        self.take(B, 400)
+        self.assertEqual(len(self.buckets), 1)
+
     def test_nobody_gains_by_being_forgotten(self) -> None:
         """A bucket that takes long to fill is kept until it is full."""
         slow = Rate(per_second=0.01, burst=10, max_age=300, interval=1)
