@@ -19,13 +19,15 @@ END = BEGIN + timedelta(days=365 * 30)
 class Authority:
     """Signs certificates."""
 
-    def __init__(self, name: str = "authority") -> None:
+    def __init__(self, name: str = "authority", above: Authority | None = None) -> None:
+        """Make one that stands for itself, or for which the one `above` stands."""
         self._key = ec.generate_private_key(ec.SECP256R1())
         self._name = _named(name)
+        signer = above or self
         self.certificate = (
-            _begun(self._name, self._name, self._key)
-            .add_extension(x509.BasicConstraints(ca=True, path_length=1), critical=True)
-            .sign(self._key, hashes.SHA256())
+            _begun(self._name, signer._name, self._key)
+            .add_extension(x509.BasicConstraints(ca=True, path_length=0 if above else 1), critical=True)
+            .sign(signer._key, hashes.SHA256())
         )
 
     def write(self, path: Path) -> str:

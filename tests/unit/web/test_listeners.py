@@ -141,6 +141,7 @@ class ListenerTests(TestCase):
         first, second = socket.create_server(("127.0.0.1", 0)), socket.socket(socket.AF_UNIX)
         self.addCleanup(first.close)
         self.addCleanup(second.close)
+        first.set_inheritable(True)
         second.bind(self.path)
         os.chmod(self.path, 0o640)
         second.listen()
@@ -149,6 +150,8 @@ class ListenerTests(TestCase):
         self.assertEqual(listener.endpoints, [f"http://127.0.0.1:{port}", f"http+unix:{self.path}"])
         for connect in (self.tcp("127.0.0.1", port), self.unix):
             self.assertTrue((await self.ask(connect)).endswith(b"/hello"))
+        # A program that we start would keep it open, and take clients away.
+        self.assertFalse(first.get_inheritable())
         await listener.close()
         self.assertEqual(stat.S_IMODE(os.stat(self.path).st_mode), 0o640)
         waiting = [self.tcp("127.0.0.1", port)(), self.unix()]

@@ -74,6 +74,27 @@ class TlsTests(TestCase):
         self.assertTrue((await self.ask(connection)).endswith(b"/hello"))
         self.assertTrue((await self.ask(connection)).endswith(b"/hello"))
 
+    async def test_chain(self) -> None:
+        """All of the certificates in the file are shown: clients trust the first in a row of authorities."""
+        middle = Authority("middle", above=self.authority)
+        cert_file, key_file = middle.issue("below", self.directory)
+        own, upper = (
+            Path(cert_file).read_text(),
+            Path(middle.write(self.directory / "middle.pem")).read_text(),
+        )
+        Path(cert_file).write_text(own + upper)
+        self.serve(ServerTls(cert_file, key_file))
+        self.assertTrue((await self.ask(await self.connect())).endswith(b"/hello"))
+
+    async def test_asks_for_certificates_of(self) -> None:
+        """Clients are told whose certificates are wanted, so that those with several show the right one."""
+        theirs = Authority("theirs")
+        ca_file = theirs.write(self.directory / "theirs.pem")
+        self.serve(ServerTls(self.cert_file, self.key_file, client_ca_file=ca_file))
+        context = SSL.Context(SSL.TLS_CLIENT_METHOD)
+        told = await deferToThread(_authorities_wanted, context, self.port)
+        self.assertEqual([name.CN for name in told], ["theirs"])
+
     async def test_nothing_deprecated(self) -> None:
         """Nothing is used of what pyOpenSSL is about to drop, such as keys and certificates of its own."""
         more = [self.authority.issue("second", self.directory)]
@@ -331,3 +352,13 @@ def _asked(connection: ssl.SSLSocket) -> bytes:
 def _name(connection: ssl.SSLSocket) -> str:
     subject: Any = connection.getpeercert()
     return str(subject["subject"][0][0][1])
+
+
+def _authorities_wanted(context: SSL.Context, port: int) -> list[Any]:
+    """Return whose certificates a server asks for."""
+    with socket.create_connection(("127.0.0.1", port), 10) as plain:
+        plain.setblocking(True)
+        connection = SSL.Connection(context, plain)
+        connection.set_connect_state()
+        connection.do_handshake()
+        return connection.get_client_ca_list()
