@@ -138,6 +138,7 @@ class Reloader:
         except OrchestratorError as error:
             return self._keep([str(error)])
         except Exception:
+            # Or whoever asked would hear nothing, and systemd would wait for the end of it for ever.
             self.log.failure("the configuration could not be taken over")
             return self._keep(["something went wrong here; the log has it"])
         for warning in loaded.warnings:

@@ -8,12 +8,11 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-import boto3
 from attrs import define, field, frozen
-from botocore.config import Config
 from botocore.exceptions import ClientError
 from prometheus_client.parser import text_string_to_metric_families
 
+from tests.clients.deployment import boto3_client
 from tests.ledgers import ledger
 from tests.ports import free_port
 from tests.running import PATIENCE, Answer, Daemon, LedgerRows, fetch
@@ -97,18 +96,12 @@ class Scrapee:
 
     def client(self) -> Any:
         """A boto3 client that asks once."""
-        return boto3.client(
-            "s3",
-            endpoint_url=self.daemon.endpoint,
-            region_name="us-east-1",
-            aws_access_key_id="photoskey",
-            aws_secret_access_key="photossecret",
-            config=Config(
-                retries={"total_max_attempts": 1},
-                signature_version="s3v4",
-                s3={"addressing_style": "path"},
-                max_pool_connections=16,
-            ),
+        return boto3_client(
+            self.daemon.endpoint,
+            "photoskey",
+            "photossecret",
+            signature_version="s3v4",
+            max_pool_connections=16,
         )
 
 

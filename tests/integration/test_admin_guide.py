@@ -2,29 +2,16 @@
 
 from __future__ import annotations
 
-import os
 import re
-import subprocess
 from pathlib import Path
-from textwrap import dedent
 
-from tests.integration.administering import TOKEN, AdminCase
+from tests.integration.administering import AdminCase
 from tests.integration.disks import BUCKET
+from tests.integration.guides import type_line, typed_and_printed
 from tests.integration.test_admin_command import KILL
-from tests.running import COMMAND
 
 PAGE = Path(__file__).parents[2] / "docs" / "operating" / "admin.rst"
 _FIGURE = re.compile(r"\d{4}-\d\d(-\d\dT[\d:]+Z)?|\d[\d.]*( ?([KMG]i)?B\b)?|disk[12]")
-
-
-def typed_and_printed(page: str) -> list[tuple[str, str]]:
-    """Return the lines that are typed, each with what is said to be printed."""
-    session: list[tuple[str, str]] = []
-    for block in re.findall(r"\.\. code-block:: console\n\n((?:   .*\n|\n)+)", page):
-        for part in re.split(r"^\$ ", dedent(block), flags=re.MULTILINE)[1:]:
-            line, _, printed = part.partition("\n")
-            session.append((line, printed))
-    return session
 
 
 def outline(printed: str) -> list[str]:
@@ -45,23 +32,11 @@ class GuideTests(AdminCase):
         session = typed_and_printed(PAGE.read_text())
         self.assertGreater(len(session), 8)
         for line, expected in session:
-            ended = subprocess.run(
-                # The entry is of whichever backend it came to be on.
-                line.replace("127.0.0.1:9000", f"127.0.0.1:{self.daemon.port}").replace(
-                    "disk2", self.dead_on()
-                ),
-                shell=True,
-                cwd=self.directory,
-                env={
-                    **os.environ,
-                    "PATH": f"{Path(COMMAND).parent}:{os.environ['PATH']}",
-                    "S3O_ADMIN_TOKEN": TOKEN,
-                },
-                capture_output=True,
-                text=True,
-                timeout=120,
-                check=False,
+            # The entry is of whichever backend it came to be on.
+            typed = line.replace("127.0.0.1:9000", f"127.0.0.1:{self.daemon.port}").replace(
+                "disk2", self.dead_on()
             )
+            ended = type_line(typed, self.directory, 120)
             self.assertEqual((ended.returncode, ended.stderr), (0, ""), line)
             self.assertEqual(outline(ended.stdout), outline(expected), line)
 

@@ -10,10 +10,9 @@ from contextlib import closing
 from pathlib import Path
 from typing import Any
 
-import boto3
-from botocore.config import Config
 from botocore.exceptions import ClientError
 
+from tests.clients.deployment import boto3_client
 from tests.integration.administering import TOKEN, AdminCase
 from tests.integration.disks import BUCKET
 from tests.running import COMMAND, fetch, wait_until
@@ -72,14 +71,7 @@ users:
 """
 
     def alice(self) -> Any:
-        return boto3.client(
-            "s3",
-            endpoint_url=self.daemon.endpoint,
-            aws_access_key_id="photosuser",
-            aws_secret_access_key="photossecret",
-            region_name="us-east-1",
-            config=Config(retries={"total_max_attempts": 1}, s3={"addressing_style": "path"}),
-        )
+        return boto3_client(self.daemon.endpoint, "photosuser", "photossecret")
 
     def table(self) -> list[tuple[str, Call, dict[str, set[str]]]]:
         """Each operation, how to ask for it, and the fields of its lines beside those that all have."""

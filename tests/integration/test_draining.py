@@ -13,8 +13,8 @@ from pathlib import Path
 from twisted.trial.unittest import SynchronousTestCase
 
 from tests.integration.disks import BUCKET, MIB, Disks, disks
-from tests.integration.notified import Manager
 from tests.integration.test_serve_command import TWISTD, SlowUpload
+from tests.notified import Manager
 from tests.running import COMMAND, PATIENCE, fetch, wait_until
 from tests.unit.config.samples import scratch
 

@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import os
-import subprocess
 from pathlib import Path
 
 from botocore.exceptions import ClientError
 
-from tests.integration.administering import TOKEN, AdminCase
+from tests.integration.administering import AdminCase
 from tests.integration.disks import BUCKET
-from tests.integration.test_admin_guide import typed_and_printed
-from tests.running import COMMAND, wait_until
+from tests.integration.guides import type_line, typed_and_printed
+from tests.running import wait_until
 
 PAGE = Path(__file__).parents[2] / "docs" / "operating" / "logging.rst"
 JOURNAL = "journalctl --unit s3orchestrator --output cat"
@@ -32,21 +30,9 @@ class GuideTests(AdminCase):
         session = typed_and_printed(PAGE.read_text())
         self.assertGreater(len(session), 5)
         for line, expected in session:
-            ended = subprocess.run(
-                # There is no journal here; standard error is not among what is written to it.
-                line.replace(JOURNAL, f"grep '^{{' {self.daemon.log}"),
-                shell=True,
-                cwd=self.directory,
-                env={
-                    **os.environ,
-                    "PATH": f"{Path(COMMAND).parent}:{os.environ['PATH']}",
-                    "S3O_ADMIN_TOKEN": TOKEN,
-                },
-                capture_output=True,
-                text=True,
-                timeout=60,
-                check=False,
-            )
+            # There is no journal here; standard error is not among what is written to it.
+            typed = line.replace(JOURNAL, f"grep '^{{' {self.daemon.log}")
+            ended = type_line(typed, self.directory, 60)
             self.assertEqual((ended.returncode, ended.stderr), (0, ""), line)
             beginning, cut, _ = expected.rstrip().partition(" ...")
             printed = ended.stdout.strip()

@@ -12,11 +12,10 @@ import threading
 from pathlib import Path
 from typing import Any
 
-import boto3
-from botocore.config import Config
 from botocore.exceptions import ClientError
 from twisted.trial.unittest import SynchronousTestCase
 
+from tests.clients.deployment import boto3_client
 from tests.integration.administering import AdminCase
 from tests.integration.disks import BUCKET, MIB, disks, refusal
 from tests.integration.test_serve_command import SlowUpload
@@ -59,16 +58,7 @@ class ReloadCase(AdminCase):
 
     def s3(self, key: str, secret: str, **more: Any) -> Any:
         """A client of one's own."""
-        return boto3.client(
-            "s3",
-            endpoint_url=self.daemon.endpoint,
-            region_name="us-east-1",
-            aws_access_key_id=key,
-            aws_secret_access_key=secret,
-            config=Config(
-                retries={"total_max_attempts": 1}, s3={"addressing_style": "path"}, connect_timeout=5, **more
-            ),
-        )
+        return boto3_client(self.daemon.endpoint, key, secret, connect_timeout=5, **more)
 
     def status(self) -> Any:
         """What the daemon says of the last reload."""

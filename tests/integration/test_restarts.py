@@ -23,8 +23,8 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from tests.clients.deployment import boto3_client
 from tests.integration.disks import BUCKET, disks
-from tests.integration.notified import Manager
 from tests.integration.test_serve_command import TWISTD
+from tests.notified import Manager
 from tests.running import PATIENCE, fetch, wait_until
 from tests.unit.config.samples import scratch
 from tests.unit.web.certificates import Authority

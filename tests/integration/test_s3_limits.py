@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import socket
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -15,6 +14,7 @@ from tests.integration.asking import PATIENCE, UNSIGNED, Answer, Wire
 from tests.integration.framing import FORMS, SIGNED_FORM, SMALL, UNSIGNED_FORM, with_length
 from tests.integration.s3_server import ServerCase
 from tests.integration.slow_backend import SlowBackend
+from tests.running import wait_until
 
 LARGE = bytes(8 << 20)
 BURST = 4
@@ -64,13 +64,6 @@ class LimitsCase(ServerCase):
         """What a metric says."""
         self.catch_up()
         return REGISTRY.get_sample_value(name, labels) or 0.0
-
-    def wait_until(self, happened: Callable[[], object]) -> None:
-        """Wait for what shows on no connection."""
-        deadline = time.monotonic() + PATIENCE
-        while not happened():
-            self.assertLess(time.monotonic(), deadline)
-            time.sleep(0.01)
 
 
 class RateLimitTests(LimitsCase):
@@ -342,7 +335,7 @@ class CountingTests(LimitsCase):
         self.assertEqual(self.counted("s3o_connections") - before, 5)
         for wire in wires:
             wire.close()
-        self.wait_until(lambda: self.counted("s3o_connections") == before)
+        wait_until(lambda: self.counted("s3o_connections") == before, "connections are left", PATIENCE)
 
 
 class AdmissionTests(LimitsCase):
@@ -358,7 +351,7 @@ class AdmissionTests(LimitsCase):
         before = self.counted("s3o_admission_rejections_total")
         with Wire(self.server.address) as first, self.audited() as lines:
             first.send(self.alice.request("PUT", "/photos/a", b"data"), b"data")
-            self.wait_until(lambda: backend.held)
+            wait_until(lambda: backend.held, "nothing reaches the backend", PATIENCE)
             with Wire(self.server.address) as second:
                 headers = {"content-length": "4", "expect": "100-continue"}
                 second.send(self.alice.request("PUT", "/photos/b", headers=headers, payload_hash=UNSIGNED))
@@ -379,11 +372,19 @@ class AdmissionTests(LimitsCase):
         before = self.counted("s3o_admission_client_canceled_total")
         with Wire(self.server.address) as first:
             first.send(self.alice.request("PUT", "/photos/a", b"data"), b"data")
-            self.wait_until(lambda: backend.held)
+            wait_until(lambda: backend.held, "nothing reaches the backend", PATIENCE)
             with Wire(self.server.address) as second:
                 second.send(self.alice.request("DELETE", "/photos/b"))
-                self.wait_until(lambda: self.counted("s3o_inflight_requests", method="DELETE"))
-            self.wait_until(lambda: self.counted("s3o_admission_client_canceled_total") == before + 1)
+                wait_until(
+                    lambda: self.counted("s3o_inflight_requests", method="DELETE"),
+                    "it does not arrive",
+                    PATIENCE,
+                )
+            wait_until(
+                lambda: self.counted("s3o_admission_client_canceled_total") == before + 1,
+                "it is not noticed",
+                PATIENCE,
+            )
             self.server.run(backend.release)
             self.assertSucceeded(first.answer("PUT"))
         self.assertEqual(self.alice.ask("DELETE", "/photos/a").status, 204)
@@ -403,7 +404,7 @@ class SheddingTests(LimitsCase):
         full = self.counted("s3o_admission_rejections_total")
         with Wire(self.server.address) as first, self.audited() as lines:
             first.send(self.alice.request("PUT", "/photos/a", b"data"), b"data")
-            self.wait_until(lambda: backend.held)
+            wait_until(lambda: backend.held, "nothing reaches the backend", PATIENCE)
             answers = [self.alice.ask("GET", "/photos") for _ in range(100)]
             self.server.run(backend.release)
             self.assertSucceeded(first.answer("PUT"))

@@ -11,8 +11,8 @@ from pathlib import Path
 from twisted.trial.unittest import SynchronousTestCase
 
 from tests.integration.disks import disks
-from tests.integration.notified import Manager
-from tests.integration.test_admin_guide import typed_and_printed
+from tests.integration.guides import type_line, typed_and_printed
+from tests.notified import Manager
 from tests.ports import free_port
 from tests.running import COMMAND, PATIENCE, wait_until
 from tests.unit.config.samples import scratch
@@ -66,15 +66,7 @@ class GuideTests(SynchronousTestCase):
     def type(self, session: list[tuple[str, str]]) -> None:
         """Type each line, which must work and print what the page shows."""
         for line, printed in session:
-            ended = subprocess.run(
-                self.here(line),
-                shell=True,
-                cwd=self.directory,
-                capture_output=True,
-                text=True,
-                timeout=PATIENCE,
-                check=False,
-            )
+            ended = type_line(self.here(line), self.directory, PATIENCE)
             self.assertEqual(ended.returncode, 0, f"{line}\n{ended.stderr}")
             if printed.strip():
                 self.assertEqual(ended.stdout.strip(), printed.strip(), line)

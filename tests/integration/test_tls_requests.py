@@ -22,6 +22,8 @@ from tests.integration.tls_clients import (
 )
 from tests.running import wait_until
 
+ALIKE = 5  # looks in a row, of which there are twenty a second
+
 
 class RequestTests(TlsCase):
     """Clients that break off, or stop, in the middle of a request or an answer."""
@@ -142,8 +144,11 @@ class RequestTests(TlsCase):
 
 
 def _settled(measure: Callable[[], int]) -> None:
-    """Return when a figure has stopped changing."""
-    last = -1
-    while (now := measure()) != last:
-        last = now
-        time.sleep(0.2)
+    """Return when a figure has been the same several times in a row."""
+    measured: list[int] = []
+
+    def is_settled() -> bool:
+        measured.append(measure())
+        return len(measured) >= ALIKE and len(set(measured[-ALIKE:])) == 1
+
+    wait_until(is_settled, "it goes on changing")

@@ -16,7 +16,7 @@ from signal import SIGTERM
 
 from attrs import define, field
 
-from tests.package.notifying import Notices
+from tests.notified import Manager
 from tests.package.roots import DATA, NAME, Root
 from tests.package.units import Unit, variables
 
@@ -45,7 +45,7 @@ class Service:
 
     root: Root
     before: Sequence[str] = ()
-    notices: Notices = field(init=False)
+    manager: Manager = field(init=False)
     _process: subprocess.Popen[bytes] = field(init=False)
 
     def start(self) -> None:
@@ -53,7 +53,7 @@ class Service:
         runtime = self.root.at(_RUNTIME)
         runtime.mkdir(exist_ok=True)
         self.root.shell(f"chown {NAME}:{NAME} {_RUNTIME}; chmod 755 {_RUNTIME}")
-        self.notices = Notices(self.root.at(_NOTICES))
+        self.manager = Manager(self.root.at(_NOTICES))
         self.root.at("/srv/confine.py").write_text((_HERE / "confine.py").read_text())
         self.root.at(_ALLOWED).write_text("\n".join(sorted(self._allowed())))
         with self.log.open("ab") as log:
@@ -80,23 +80,24 @@ class Service:
     def wait_until_ready(self) -> None:
         """Return once it has said READY=1."""
         try:
-            self.notices.wait_for("READY", _PATIENCE)
-        except TimeoutError:
-            raise AssertionError(f"not ready, status {self._process.poll()}\n{self.tail()}") from None
+            self.manager.wait_for("READY", _PATIENCE)
+        except AssertionError as error:
+            status = self._process.poll()
+            raise AssertionError(f"not ready, status {status}: {error}\n{self.tail()}") from None
 
     def reload(self) -> None:
         """Run the unit's ExecReload=, and return once it has taken the configuration over, or refused to."""
         words = [word.replace("$MAINPID", str(self.pid)) for word in self._unit.command("ExecReload")]
         subprocess.run(words, check=True)
-        self.notices.wait_for("RELOADING", _PATIENCE)
-        self.notices.wait_for("READY", _PATIENCE)
+        self.manager.wait_for("RELOADING", _PATIENCE)
+        self.manager.wait_for("READY", _PATIENCE)
 
     def stop(self) -> None:
         """Ask it to end as systemd does, and wait for that; it must do so within TimeoutStopSec=."""
         if self._process.poll() is None:
             subprocess.run(["kill", "-TERM", str(self.pid)], check=True)
         status = self._process.wait(float(self._unit.one("TimeoutStopSec").removesuffix("s")))
-        self.notices.close()
+        self.manager.close()
         # Having done everything, twistd lets the signal end it; systemd takes either for success.
         assert status in (0, 128 + SIGTERM), f"ended with {status}\n{self.tail()}"
         assert '"msg": "stopped"' in self.tail()
@@ -104,7 +105,7 @@ class Service:
     def ended(self) -> int:
         """Wait until it has ended by itself; returns its status."""
         status = self._process.wait(_PATIENCE)
-        self.notices.close()
+        self.manager.close()
         return status
 
     def kill(self) -> None:
@@ -112,7 +113,7 @@ class Service:
         if self._process.poll() is None:
             self._process.kill()
             self._process.wait()
-        self.notices.close()
+        self.manager.close()
 
     def tail(self) -> str:
         """The end of what it has printed."""
