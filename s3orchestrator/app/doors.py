@@ -123,9 +123,9 @@ class Doors:
             )
         self._certificates.look()
 
-    def prepare_reload(self, new: Config) -> Callable[[], None]:
+    def prepare_certificates(self) -> Callable[[], None]:
         """
-        Read the certificates again.
+        Read the files again that are in use: their names are as they were at the start.
 
         :returns: what takes them over, and cannot fail.
         :raises TlsError: they cannot be used; nothing has changed.

@@ -118,7 +118,7 @@ class Orchestrator:
         self._reloader = Reloader(
             self._source,
             core,
-            doors.prepare_reload,
+            doors.prepare_certificates,
             background.take_over_intervals,
             self._notifier.reloading,
             lambda outcome: self._notifier.ready(f"serving at {self._places}; {outcome}"),

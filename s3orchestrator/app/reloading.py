@@ -64,14 +64,14 @@ class Reloader:
     """
     Reads `source` again when asked.
 
-    `prepare_certificates` is `Doors.prepare_reload`; `take_over_intervals` is for what works in the
+    `prepare_certificates` is `Doors.prepare_certificates`; `take_over_intervals` is for what works in the
     background. `began` and `ended` are told of each time, the latter with a sentence on what came of it.
     """
 
     log = make_logger()
     _source: Source
     _core: Core
-    _prepare_certificates: Callable[[Config], TakeOver]
+    _prepare_certificates: Callable[[], TakeOver]
     _take_over_intervals: TakeOver
     _began: Callable[[], object]
     _ended: Callable[[str], object]
@@ -150,7 +150,7 @@ class Reloader:
     async def _prepare(self, new: Config) -> TakeOver:
         config = merged(self._core.config, new)
         _check(config)
-        certificates = self._prepare_certificates(config)
+        certificates = self._prepare_certificates()
         adopted = await self._adopt(config)
         # Last, for it takes effect at once.
         await self._tell_quotas(config)

@@ -79,7 +79,7 @@ class ReloadCase(SynchronousTestCase):
         self.ledger = GatedLedger(clock, image)
         return self.ledger
 
-    def prepare_certificates(self, new: Config) -> Callable[[], None]:
+    def prepare_certificates(self) -> Callable[[], None]:
         if self.certificate_fails:
             raise OrchestratorError("cert.pem: not to be found")
         return lambda: self.certificates.append("taken over")
