@@ -66,7 +66,7 @@ class OrchestratorService(Service):
         )
         self._orchestrator = orchestrator
         on_hangup(reactor, orchestrator.reload)
-        start(orchestrator.start()).addCallbacks(lambda _: begun(), self._failed)
+        start(orchestrator.start()).addCallbacks(lambda _: begun(reactor), self._failed)
 
     def _failed(self, failure: Failure) -> None:
         from twisted.internet import reactor

@@ -8,11 +8,12 @@ import os
 import sys
 from collections.abc import Callable
 from contextlib import suppress
+from functools import partial
 from resource import RLIM_INFINITY, RLIMIT_NOFILE, getrlimit, setrlimit
 from signal import SIGHUP, SIGINT, SIGTERM, signal
 from typing import Any
 
-from s3orchestrator.telemetry.logging import make_logger
+from s3orchestrator.telemetry.logging import AT_EXIT, gather, make_logger
 from s3orchestrator.web.inherited import Inherited, forget
 
 _log = make_logger()
@@ -50,6 +51,7 @@ def exit_with(status: int) -> None:
     """
 
     def end() -> None:
+        AT_EXIT.close()
         for stream in (sys.stdout, sys.stderr):
             with suppress(OSError, ValueError):
                 stream.flush()
@@ -82,11 +84,14 @@ def most_connections() -> int | None:
     return None if soft == RLIM_INFINITY else soft * 3 // 4
 
 
-def begun() -> None:
+def begun(reactor: Any) -> None:
     """
-    Exempt all that is in memory from garbage collection; for programs, once they serve.
+    Go over to serving; for programs, once they do.
 
-    It lives as long as they do, and looking through it took 40 ms each time, in which nobody was served.
+    All that is in memory is exempt from garbage collection: it lives as long as they do, and looking
+    through it took 40 ms each time, in which nobody was served. Lines of the audit trail are gathered.
     """
     gc.collect()
     gc.freeze()
+    gather(partial(reactor.callLater, 0))
+    reactor.addSystemEventTrigger("after", "shutdown", gather, None)

@@ -134,7 +134,7 @@ def serve(
 
 
 def _announce(orchestrator: Orchestrator, text: str) -> None:
-    begun()
+    begun(orchestrator.reactor)
     if text:
         sys.stdout.write(text.replace("{endpoint}", orchestrator.endpoint))
         sys.stdout.flush()

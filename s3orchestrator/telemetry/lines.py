@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
+from contextlib import suppress
 from datetime import UTC, datetime
 from functools import lru_cache
 from math import isfinite
-from typing import Any, cast
+from typing import cast
 
 from twisted.logger import LogEvent, LogLevel, formatEvent
 
@@ -36,12 +37,13 @@ _TWISTED_FIELDS = frozenset(
 _OURS = frozenset(["time", "level", "component", "msg", "request_id", "traceback"])
 
 _PRINTED_AS_THEY_ARE = frozenset([str, int, bool, type(None)])
+_IN_JSON = _PRINTED_AS_THEY_ARE | {float}
 
 # A terminal obeys these, and some readers of lines take one for the end of a line. JSON leaves them.
 _UNSEEN = re.compile("[\x7f-\x9f\u2028\u2029\ud800-\udfff]")
 
 _quote = json.encoder.encode_basestring
-_encode = json.JSONEncoder(ensure_ascii=False, default=str).encode
+_encode = json.JSONEncoder(ensure_ascii=False, allow_nan=False, default=str).encode
 
 
 def _visible(line: str) -> str:
@@ -53,39 +55,49 @@ def _escape(found: re.Match[str]) -> str:
     return f"\\u{ord(found[0]):04x}"
 
 
-_JSON: Mapping[type, Callable[[Any], str]] = {
-    str: _quote,
-    int: repr,
-    float: lambda number: repr(number) if isfinite(number) else "null",
-    bool: lambda truth: "true" if truth else "false",
-}
+# The name under which an event carries the request it belongs to, if it is worded elsewhere.
+ON_BEHALF_OF = "log_request_id"
+
+
+def _request_of(event: LogEvent) -> str:
+    known: str | None = event.get(ON_BEHALF_OF)
+    return REQUEST_ID.get() if known is None else known
 
 
 def json_line(event: LogEvent) -> str:
     """Return `event` as one line of JSON."""
-    members = [
-        f'"time": "{_timestamp(event.get("log_time", 0.0))}", "level": "{level_of(event).name}"',
-        f'"component": {_quote(component_in(event))}, "msg": {_quote(_message(event))}',
-    ]
-    if request_id := REQUEST_ID.get():
-        members.append(f'"request_id": {_quote(request_id)}')
+    line = (
+        f'{{"time": "{_timestamp(event.get("log_time", 0.0))}", "level": "{level_of(event).name}", '
+        f'"component": {_quote(component_in(event))}, "msg": {_quote(_message(event))}'
+    )
+    if request_id := _request_of(event):
+        line += f', "request_id": {_quote(request_id)}'
     if failure := event.get("log_failure"):
-        members.append(f'"traceback": {_quote(failure.getTraceback())}')
-    for name, label, is_secret in _members_of(tuple(event)):
-        value = event[name]
-        encode = None if is_secret else _JSON.get(type(value))
-        members.append(label + (encode(value) if encode else _encode(_plain(name, value))))
-    return "{" + _without_secrets(_visible(", ".join(members))) + "}\n"
+        line += f', "traceback": {_quote(failure.getTraceback())}'
+    names, has_secrets = _members_of(tuple(event))
+    if names:
+        members = {name: event[name] for name in names}
+        line += f", {(_encoded(members) if has_secrets else _encoded_as_they_are(members))[1:-1]}"
+    return _without_secrets(_visible(line)) + "}\n"
 
 
 @lru_cache(maxsize=1024)  # kinds of events: the names in them are the program's own
-def _members_of(names: tuple[str, ...]) -> tuple[tuple[str, str, bool], ...]:
-    """Return which fields are members of the line, how each begins, and whether it is a secret."""
-    return tuple(
-        (name, f"{_quote(name)}: ", _is_secret(name))
-        for name in names
-        if _is_field(name) and name not in _OURS
-    )
+def _members_of(names: tuple[str, ...]) -> tuple[tuple[str, ...], bool]:
+    """Return which fields are members of the line, and whether one of them is a secret."""
+    members = tuple(name for name in names if _is_field(name) and name not in _OURS)
+    return members, any(map(_is_secret, members))
+
+
+def _encoded(members: Mapping[str, object]) -> str:
+    return _encode({name: _plain(name, value) for name, value in members.items()})
+
+
+def _encoded_as_they_are(members: Mapping[str, object]) -> str:
+    """Return what `_encoded` does, faster where all values are such as JSON has."""
+    if _IN_JSON.issuperset(map(type, members.values())):
+        with suppress(ValueError):  # a number that is none
+            return _encode(members)
+    return _encoded(members)
 
 
 def terminal_line(event: LogEvent) -> str:
@@ -105,7 +117,7 @@ def terminal_line(event: LogEvent) -> str:
         message,
         *(f"{name}={value}" for name, value in fields.items() if "{" + name not in text),
     ]
-    if request_id := REQUEST_ID.get():
+    if request_id := _request_of(event):
         line.append(f"[{request_id}]")
     shown = _printable(" ".join(line))
     if failure := event.get("log_failure"):

@@ -9,7 +9,9 @@ from __future__ import annotations
 
 import atexit
 import sys
-from collections.abc import Callable
+from collections import deque
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack, suppress
 from functools import partial
 from io import TextIOWrapper, UnsupportedOperation
 from time import time  # noqa: TID251 - a line says when it was written, whatever clock its writer goes by
@@ -29,7 +31,8 @@ from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from s3orchestrator.telemetry.bridge import take_over
-from s3orchestrator.telemetry.lines import component_in, json_line, level_of, terminal_line
+from s3orchestrator.telemetry.context import REQUEST_ID
+from s3orchestrator.telemetry.lines import ON_BEHALF_OF, component_in, json_line, level_of, terminal_line
 from s3orchestrator.telemetry.ring import Ring
 from s3orchestrator.telemetry.stream import Stream
 
@@ -39,6 +42,10 @@ LEVELS = ("error", "warn", "info", "debug")
 
 # The latest lines, for the admin API; filled once a program has chosen its observer.
 RING = Ring()
+
+# Closes what still has lines when the process ends, the last first; who ends it in another way does it.
+AT_EXIT = ExitStack()
+atexit.register(AT_EXIT.close)
 
 _PACKAGE = "s3orchestrator."
 
@@ -97,6 +104,24 @@ def _emit(
     observer(fields)
 
 
+Later = Callable[[Callable[[], object]], object]
+
+_MOST_GATHERED = 64  # lines of the audit trail, which wait for no more than the end of the reactor's turn
+
+_later: Later | None = None
+
+
+def gather(later: Later | None) -> None:
+    """
+    Write lines of the audit trail together from now on, when `later` calls back; None: each at once.
+
+    For a program whose reactor runs. Each request makes two lines, and wording and writing those of many
+    requests in one go costs half as much. All other lines are written at once, those that wait before them.
+    """
+    global _later
+    _later = later
+
+
 def set_level(level: str) -> None:
     """
     Log `level` and what is worse from now on; may be called at any time.
@@ -117,6 +142,7 @@ class Lines(Protocol):
     """What takes lines: a text file, or a `Stream`."""
 
     def write(self, text: str, /) -> object: ...
+    def writelines(self, texts: Sequence[str], /) -> object: ...
     def flush(self) -> object: ...
 
 
@@ -134,6 +160,8 @@ class LineObserver:
     _line: Callable[[LogEvent], str]
     _ring: Ring | None = None
     _said: dict[object, float] = field(init=False, factory=dict)
+    _gathered: deque[LogEvent] = field(init=False, factory=deque)
+    _is_called: bool = field(init=False, default=False)
 
     @property
     def is_for_machines(self) -> bool:
@@ -143,12 +171,44 @@ class LineObserver:
     def __call__(self, event: LogEvent) -> None:
         if not _is_wanted(event) or self._is_repeated(event):
             return
-        line = self._line(event)
-        self._out.write(line)
+        if "audit" in event and _later is not None:
+            event[ON_BEHALF_OF] = REQUEST_ID.get()
+            self._gathered.append(event)
+            if not self._is_called:
+                self._is_called = True
+                _later(self._write_gathered)
+            if len(self._gathered) < _MOST_GATHERED:
+                return
+            event = self._gathered.pop()
+        self._write([*self._all_gathered(), event])
+
+    def close(self) -> None:
+        """Write what waits; there is no later when a program ends."""
+        self._write_gathered()
+
+    def _write_gathered(self) -> None:
+        self._is_called = False
+        if gathered := self._all_gathered():
+            self._write(gathered)
+
+    def _all_gathered(self) -> list[LogEvent]:
+        # One by one, for another thread may be at it, too.
+        gathered: list[LogEvent] = []
+        with suppress(IndexError):
+            while self._gathered:
+                gathered.append(self._gathered.popleft())
+        return gathered
+
+    def _write(self, events: Sequence[LogEvent]) -> None:
+        lines = [self._line(event) for event in events]
+        self._out.writelines(lines)
         self._out.flush()
         if self._ring is not None:
-            text = line if self.is_for_machines else json_line(event)
-            self._ring.add(event.get("log_time", 0.0), level_of(event).name, component_in(event), text)
+            texts = lines if self.is_for_machines else map(json_line, events)
+            self._ring.add(
+                (event.get("log_time", 0.0), level_of(event).name, component_in(event), text)
+                for event, text in zip(events, texts, strict=True)
+            )
 
     def _is_repeated(self, event: LogEvent) -> bool:
         # Without descriptors left it says so, with a traceback, as often as it could accept.
@@ -171,9 +231,9 @@ def observer() -> LineObserver:
     try:
         stream = Stream(sys.stdout.fileno(), _loss)
     except UnsupportedOperation:  # a file in memory
-        return LineObserver(_in_utf8(sys.stdout), json_line, RING)
-    atexit.register(stream.close)
-    return LineObserver(stream, json_line, RING)
+        return _closed_at_exit(LineObserver(_in_utf8(sys.stdout), json_line, RING))
+    AT_EXIT.callback(stream.close)
+    return _closed_at_exit(LineObserver(stream, json_line, RING))
 
 
 def _loss(lines: int) -> str:
@@ -191,7 +251,12 @@ def _loss(lines: int) -> str:
 def terminal() -> LineObserver:
     """Return the observer of a command: readable lines on standard error."""
     take_over()
-    return LineObserver(_in_utf8(sys.stderr), terminal_line, RING)
+    return _closed_at_exit(LineObserver(_in_utf8(sys.stderr), terminal_line, RING))
+
+
+def _closed_at_exit(observer: LineObserver) -> LineObserver:
+    AT_EXIT.callback(observer.close)
+    return observer
 
 
 def _in_utf8(out: TextIO) -> TextIO:

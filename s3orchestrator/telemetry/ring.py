@@ -73,16 +73,17 @@ class Ring:
         """Bytes of the lines."""
         return self._size
 
-    def add(self, time: float, level: str, component: str, text: str) -> None:
-        """Keep a line of JSON; from any thread."""
-        size = _size_of(text)
-        if size > MOST_BYTES_EACH:
-            text = _shortened(text)
-            size = _size_of(text)
+    def add(self, lines: Iterable[tuple[float, str, str, str]]) -> None:
+        """Keep lines: time, level, component, JSON of each; from any thread."""
         with self._lock:
-            self._newest = number = self._newest + 1
-            self._kept.append((number, time, SEVERITY[level], component, text))
-            self._size += size
+            for time, level, component, text in lines:
+                size = _size_of(text)
+                if size > MOST_BYTES_EACH:
+                    text = _shortened(text)
+                    size = _size_of(text)
+                self._newest += 1
+                self._kept.append((self._newest, time, SEVERITY[level], component, text))
+                self._size += size
             while len(self._kept) > self._most_lines or self._size > self._most_bytes:
                 self._size -= _size_of(self._kept.popleft()[-1])
 

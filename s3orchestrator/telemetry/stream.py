@@ -9,8 +9,10 @@ from __future__ import annotations
 
 import os
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from itertools import islice
 from select import POLLOUT, poll
+from stat import S_ISREG
 from threading import RLock
 
 from prometheus_client import Counter
@@ -21,6 +23,7 @@ MOST_BYTES = 8 << 20  # that wait: some fifteen thousand lines
 _FAREWELL = 1000  # milliseconds for each piece when the process ends
 # A pipe that says it is ready takes this much without waiting, and so does a socket.
 _PIECE = 4096
+_LARGE_PIECE = 64 * 1024  # a file never says that it is full for now
 
 
 class Stream:
@@ -41,16 +44,20 @@ class Stream:
         self._size = 0
         self._lost = 0
         self._lock = RLock()
+        self._piece = _LARGE_PIECE if S_ISREG(os.fstat(descriptor).st_mode) else _PIECE
 
     def write(self, text: str, /) -> None:
         """Write a line, its end included; when too many wait it is dropped, and that is said later."""
-        line = text.encode("utf-8", "backslashreplace")
+        self.writelines([text])
+
+    def writelines(self, texts: Sequence[str], /) -> None:
+        """Write several lines, as `write` does, with as few system calls as can be."""
         with self._lock:
             if self._waiting:
                 self._flush()
-            rest = line if self._waiting else self._send(line)
-            if rest:
-                self._keep(rest)
+            for text in texts:
+                self._keep(text.encode("utf-8", "backslashreplace"))
+            self._flush()
 
     def flush(self) -> None:
         """Write what waits, as much as can be written now."""
@@ -73,24 +80,43 @@ class Stream:
 
     def _flush(self, patience: int = 0) -> None:
         while self._waiting:
-            line = self._waiting[0]
-            rest = self._send(line, patience)
-            self._size -= len(line) - len(rest)
+            piece = self._next_piece()
+            rest = self._send(piece, patience)
+            self._forget(len(piece) - len(rest))
             if rest:
-                self._waiting[0] = rest
                 return
-            self._waiting.popleft()
         if self._lost:
             lost, self._lost = self._lost, 0
             self._waiting.append(self._loss(lost).encode())
             self._size += len(self._waiting[0])
             self._flush(patience)
 
+    def _next_piece(self) -> bytes:
+        """Return the next line, and as many after it as fit into one piece."""
+        size = 0
+        for count, line in enumerate(self._waiting):  # noqa: B007 - how many there were before it does not fit
+            size += len(line)
+            if size > self._piece:
+                break
+        else:
+            count = len(self._waiting)
+        return b"".join(islice(self._waiting, max(count, 1)))
+
+    def _forget(self, sent: int) -> None:
+        """Let go of so many bytes, and keep the rest of a line that was sent in part."""
+        self._size -= sent
+        while sent:
+            line = self._waiting.popleft()
+            if len(line) > sent:
+                self._waiting.appendleft(line[sent:])
+                return
+            sent -= len(line)
+
     def _send(self, data: bytes, patience: int = 0) -> bytes:
         """Return what could not be written without waiting longer than `patience` milliseconds."""
         try:
             while data and self._poll.poll(patience):
-                data = data[os.write(self._descriptor, data[:_PIECE]) :]
+                data = data[os.write(self._descriptor, data[: self._piece]) :]
         except OSError:
             pass  # where nobody reads any more, or the disk is full, it waits as well
         return data

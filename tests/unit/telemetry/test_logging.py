@@ -20,9 +20,17 @@ from twisted.trial.unittest import SynchronousTestCase
 from s3orchestrator.bodies.sockets import Port
 from s3orchestrator.telemetry.audit import audit
 from s3orchestrator.telemetry.bridge import Bridge
-from s3orchestrator.telemetry.context import REQUEST_ID
+from s3orchestrator.telemetry.context import REQUEST_ID, on_behalf_of
 from s3orchestrator.telemetry.lines import json_line, terminal_line
-from s3orchestrator.telemetry.logging import LEVELS, LineObserver, make_logger, observer, set_level, terminal
+from s3orchestrator.telemetry.logging import (
+    LEVELS,
+    LineObserver,
+    gather,
+    make_logger,
+    observer,
+    set_level,
+    terminal,
+)
 
 _VALUES = st.recursive(
     st.text() | st.binary() | st.floats() | st.booleans() | st.none(),
@@ -49,9 +57,9 @@ class LogTests(SynchronousTestCase):
         self.watch(json_line)
 
     def watch(self, line: Any) -> None:
-        seen = LineObserver(self.out, line)
-        globalLogPublisher.addObserver(seen)
-        self.addCleanup(globalLogPublisher.removeObserver, seen)
+        self.seen = LineObserver(self.out, line)
+        globalLogPublisher.addObserver(self.seen)
+        self.addCleanup(globalLogPublisher.removeObserver, self.seen)
 
     def lines(self) -> list[dict[str, Any]]:
         return [json.loads(line) for line in self.out.getvalue().splitlines()]
@@ -376,6 +384,41 @@ class AuditTests(LogTests):
             (line["event"], line["bucket"], line["key"], line["status"]),
             ("s3.PutObject", "photos", "cat.jpg", 200),
         )
+
+    def test_gathered(self) -> None:
+        """
+        Lines that are gathered wait for the end of the turn, or for one of another kind; none is lost.
+        """
+        calls: list[Any] = []
+        gather(calls.append)
+        self.addCleanup(gather, None)
+        with on_behalf_of("first"):
+            audit("s3.PutObject", bucket="b")
+        audit("s3.GetObject", bucket="b")
+        self.assertEqual((len(calls), self.lines()), (1, []))
+        calls[0]()
+        audit("s3.HeadObject", bucket="b")
+        self.assertEqual(len(calls), 2)
+        Component.log.info("something else")
+        calls[1]()
+        lines = self.lines()
+        events = [line.get("event", line["msg"]) for line in lines]
+        self.assertEqual(events, ["s3.PutObject", "s3.GetObject", "s3.HeadObject", "something else"])
+        self.assertEqual([line.get("request_id") for line in lines], ["first", None, None, None])
+
+    def test_many_gathered(self) -> None:
+        """
+        A turn that makes very many lines does not keep them all.
+        """
+        gather(lambda call: None)
+        self.addCleanup(gather, None)
+        for number in range(1000):
+            audit("s3.GetObject", number=number)
+        written = [line["number"] for line in self.lines()]
+        self.assertGreater(len(written), 900)
+        self.assertEqual(written, list(range(len(written))))
+        self.seen.close()
+        self.assertEqual(len(self.lines()), 1000)
 
     def test_counted(self) -> None:
         """

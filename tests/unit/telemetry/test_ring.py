@@ -18,7 +18,7 @@ def add(ring: Ring, message: str = "hello", level: str = "info", at: float = 0.0
     component = fields.pop("component", "store")
     event = {"log_namespace": f"s3orchestrator.{component}", "log_level": LogLevel.lookupByName(level)}
     line = json_line({**event, "log_time": at, "log_format": "{message_}", "message_": message, **fields})
-    ring.add(at, level, json.loads(line)["component"], line)
+    ring.add([(at, level, json.loads(line)["component"], line)])
 
 
 def messages(ring: Ring, **wanted: Any) -> list[str]:

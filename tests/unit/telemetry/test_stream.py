@@ -47,6 +47,31 @@ class StreamTests(SynchronousTestCase):
             stream.write(line(number))
         return stream, 200
 
+    def test_together(self) -> None:
+        """
+        Several lines come out whole and in order, also when a reader stalls between them.
+        """
+        stream = Stream(self.writing, loss)
+        lines = [line(number, 900 + number) for number in range(200)]
+        stream.writelines(lines[:100])
+        read = self.read()
+        self.assertTrue("".join(lines).startswith(read))
+        stream.writelines(lines[100:])
+        while len(read) < len("".join(lines)):
+            read += self.read()
+            stream.flush()
+        self.assertEqual(read, "".join(lines))
+
+    def test_file(self) -> None:
+        """
+        Into a file everything goes at once.
+        """
+        with tempfile.TemporaryFile() as file:
+            lines = [line(number, 50_000) for number in range(5)]
+            Stream(file.fileno(), loss).writelines(lines)
+            file.seek(0)
+            self.assertEqual(file.read().decode(), "".join(lines))
+
     def test_at_once(self) -> None:
         """
         A line is with the kernel when `write` returns: the end of the process loses nothing.
