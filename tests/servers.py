@@ -314,8 +314,9 @@ class _Ceph:
         monitor = ["-i", "a", "--mon-data", str(self._directory / "mon")]
         self.command("ceph-mon", *monitor, "--mkfs", "--monmap", monmap)
         self._running.start([_program("ceph-mon"), "-c", str(self._conf), "-f", *monitor])
-        self.command("ceph", "osd", "create")
-        self.command("ceph", "osd", "crush", "add", "osd.0", "1", "host=here", "root=default")
+        # A monitor that has just started may refuse what it does not know yet; both may be said again.
+        self._persuade("ceph", "osd", "create", str(uuid4()))
+        self._persuade("ceph", "osd", "crush", "add", "osd.0", "1", "host=here", "root=default")
         store = ["-i", "0", "--osd-data", str(self._directory / "osd")]
         self.command("ceph-osd", *store, "--mkfs")
         # Asking a monitor for its configuration it would not know the fsid yet, and may end over that.
@@ -337,6 +338,23 @@ class _Ceph:
     @property
     def _conf(self) -> Path:
         return self._directory / "ceph.conf"
+
+    def _persuade(self, program: str, *arguments: str) -> None:
+        """Run a command that changes nothing the second time, until it succeeds."""
+        refusals: list[str] = []
+
+        def succeeds() -> bool:
+            try:
+                self.command(program, *arguments)
+            except AssertionError as refusal:
+                refusals.append(str(refusal))
+                return False
+            return True
+
+        try:
+            self._running.wait_for(succeeds, " ".join(arguments))
+        except AssertionError as error:
+            raise AssertionError("\n".join([str(error), *refusals[-1:]])) from error
 
     def _run(self, *command: str) -> None:
         ended = subprocess.run(command, capture_output=True, timeout=_PATIENCE, check=False, text=True)

@@ -1,7 +1,8 @@
 """
 The ledger in an SQLite file.
 
-One thread writes: it takes whatever is queued, commits it as one group, and tells the
+Whatever is queued is written as one group. Its statements run on the reactor's thread, for a few
+milliseconds at most; a thread goes on with what takes longer, waits for the disk and tells the
 reactor once. Reads of one statement run on the reactor's thread, on a connection of their
 own; longer looks have threads of theirs. Without a thread everything happens at once, in the
 caller's turn: nothing that awaits it is ever suspended, which is what unit tests want.
@@ -12,10 +13,12 @@ from __future__ import annotations
 import os
 import sqlite3
 from base64 import b32encode
+from collections import deque
 from collections.abc import Awaitable, Callable
 from functools import partial
-from queue import Empty, SimpleQueue
+from queue import SimpleQueue
 from threading import Thread
+from time import monotonic
 from typing import Any, TypeVar
 from urllib.parse import quote
 
@@ -34,14 +37,29 @@ from s3orchestrator.store.operations import ILedger, Operations
 from s3orchestrator.store.owners import register
 from s3orchestrator.store.snapshots import Snapshots
 from s3orchestrator.store.sql import positional
-from s3orchestrator.store.writer import Outcome, SqliteTransaction, Work, Writer, drive, translated
+from s3orchestrator.store.writer import (
+    BUSY_TIMEOUT,
+    Outcome,
+    SqliteTransaction,
+    Steps,
+    Work,
+    Writer,
+    drive,
+    translated,
+)
 
 T = TypeVar("T")
 
 IN_MEMORY = ":memory:"
 MAX_GROUP = 128  # more only makes the first of them wait longer
 
-_BUSY_TIMEOUT = 5.0  # seconds; nobody but an operator's tool can be in our way
+# Seconds that a group may keep the reactor, and that one may take before the disk is taken for slow;
+# then the thread does everything for a while. Seen of a thread that shares the interpreter with a busy
+# reactor, a transaction costs two to three times as much.
+TURN = 0.002
+SLOW = 0.01
+SPARED = 10.0
+
 _MMAP_BYTES = 1 << 30
 _CACHE_KIB = 64 * 1024
 _LOG_LIMIT = 64 << 20  # what is kept of the log's file after a checkpoint
@@ -56,6 +74,7 @@ class _Job:
     """A transaction waiting for its turn; it has none if its caller leaves before."""
 
     work: Work[Any]
+    is_long: bool = False
     done: Deferred[Any] = field(init=False)
     has_left: bool = field(init=False, default=False)
 
@@ -87,7 +106,10 @@ class SqliteDatabase:
     _writer: Writer = field(init=False)
     _reader: sqlite3.Cursor | None = field(init=False, default=None)
     _lock: LockFile = field(init=False)
-    _jobs: SimpleQueue[_Job | None] = field(init=False, factory=SimpleQueue)
+    _jobs: deque[_Job] = field(init=False, factory=deque)
+    _is_writing: bool = field(init=False, default=False)
+    _spared_until: float = field(init=False, default=0.0)
+    _handed: SimpleQueue[tuple[list[_Job], Steps] | None] = field(init=False, factory=SimpleQueue)
     _is_open: bool = field(init=False, default=False)
     _closing: Deferred[None] | None = field(init=False, default=None)
     _snapshots: Snapshots = field(init=False)
@@ -123,7 +145,7 @@ class SqliteDatabase:
             self._let_go()
             raise
         self._is_open = True
-        load.show_queue(self._jobs.qsize)
+        load.show_queue(self._jobs.__len__)
         if self._threaded:
             # A daemon: dying in the middle of a group is what the ledger is made for.
             Thread(target=self._serve, name="ledger", daemon=True).start()
@@ -131,13 +153,19 @@ class SqliteDatabase:
 
     async def transact(self, work: Callable[[ITransaction], Awaitable[T]]) -> T:
         """Run `work` in a transaction; see `IDatabase`."""
+        return await self._write(work, is_long=False)
+
+    async def _write(self, work: Callable[[ITransaction], Awaitable[T]], *, is_long: bool) -> T:
         if not self._is_open:
             raise StoreUnavailable("the ledger is closed")
         if not self._threaded:
             outcome: Outcome[T] = self._writer.commit([work])[0]
             return outcome.get()
-        job = _Job(work)
-        self._jobs.put(job)
+        job = _Job(work, is_long)
+        self._jobs.append(job)
+        if not self._is_writing:
+            self._is_writing = True
+            self._tell(self._write_group)  # next turn: what comes until then rides along
         result: T = await job.done
         return result
 
@@ -154,7 +182,7 @@ class SqliteDatabase:
 
     async def at_length(self, work: Callable[[ITransaction], Awaitable[T]]) -> T:
         """Run `work` in a transaction; see `IDatabase`."""
-        return await self.transact(work)
+        return await self._write(work, is_long=True)
 
     async def snapshot(self, work: Callable[[ITransaction], Awaitable[T]]) -> T:
         """Read at length, as of one moment; see `IDatabase`."""
@@ -185,7 +213,8 @@ class SqliteDatabase:
         await self._snapshots.close()
         if self._threaded:
             self._closing = Deferred()
-            self._jobs.put(None)
+            if not self._is_writing:
+                self._handed.put(None)
             await self._closing
         load.show_nothing()
         self._let_go()
@@ -214,7 +243,7 @@ class SqliteDatabase:
     def _connect(self) -> sqlite3.Connection:
         connection = sqlite3.connect(
             self.path,
-            timeout=_BUSY_TIMEOUT,
+            timeout=BUSY_TIMEOUT,
             isolation_level=None,
             check_same_thread=False,
             cached_statements=512,
@@ -239,7 +268,7 @@ class SqliteDatabase:
         connection = sqlite3.connect(
             f"file:{quote(self.path)}?mode=ro",
             uri=True,
-            timeout=_BUSY_TIMEOUT,
+            timeout=BUSY_TIMEOUT,
             isolation_level=None,
             check_same_thread=False,
             cached_statements=512,
@@ -252,18 +281,50 @@ class SqliteDatabase:
         """Have something called in the reactor's thread; from the others."""
         self._reactor.callFromThread(call, *arguments)  # type: ignore[attr-defined]
 
+    def _write_group(self) -> None:
+        """Begin with what is queued, on the reactor's thread; the writer's goes on with it."""
+        group = self._next_group()
+        if not group:
+            self._is_writing = False
+            if self._closing is not None:
+                self._handed.put(None)
+            return
+        steps = self._writer.begin([job.work for job in group])
+        began = monotonic()
+        if began < self._spared_until or any(job.is_long for job in group):
+            self._handed.put((group, steps))
+            return
+        outcomes = self._outcomes_of(group, lambda: self._writer.go_on(steps, began + TURN))
+        if monotonic() - began > SLOW:
+            self._spared_until = began + SPARED
+        if outcomes is None:
+            self._handed.put((group, steps))
+        else:
+            self._tell(self._written, group, outcomes)
+
+    def _written(self, group: list[_Job], outcomes: list[Outcome[Any]]) -> None:
+        self._write_group()  # first, so that the disk has something to do meanwhile
+        _deliver(group, outcomes)
+
+    def _next_group(self) -> list[_Job]:
+        group: list[_Job] = []
+        while self._jobs and len(group) < MAX_GROUP:
+            job = self._jobs.popleft()
+            if not job.has_left:
+                group.append(job)
+        return group
+
     def _serve(self) -> None:
-        """Commit groups until told to stop; this is the writer's thread."""
-        stopped = False
-        while not stopped:
-            group, stopped = self._take()
-            if group:
-                self._tell(_deliver, group, self._commit(group))
+        """Finish groups until told to stop; this is the writer's thread."""
+        while (handed := self._handed.get()) is not None:
+            group, steps = handed
+            outcomes = self._outcomes_of(group, partial(self._writer.finish, steps))
+            self._tell(self._written, group, outcomes)
         self._tell(self._stopped)
 
-    def _commit(self, group: list[_Job]) -> list[Outcome[Any]]:
+    def _outcomes_of(self, group: list[_Job], work: Callable[[], T]) -> T | list[Outcome[Any]]:
         try:
-            return self._writer.commit([job.work for job in group])
+            return work()
         except Exception as error:
             # A mistake of ours; the thread must live on, or everybody would wait for ever.
             return [Outcome(error=error) for _ in group]
@@ -271,22 +332,6 @@ class SqliteDatabase:
     def _stopped(self) -> None:
         if self._closing is not None:
             self._closing.callback(None)
-
-    def _take(self) -> tuple[list[_Job], bool]:
-        """Wait for the first job; take what else is there. The flag says that this was the last."""
-        group: list[_Job] = []
-        take: Callable[[], _Job | None] = self._jobs.get
-        while len(group) < MAX_GROUP:
-            try:
-                job = take()
-            except Empty:
-                break
-            if job is None:
-                return group, True
-            if not job.has_left:
-                group.append(job)
-            take = partial(self._jobs.get, block=False)
-        return group, False
 
 
 def _deliver(group: list[_Job], outcomes: list[Outcome[Any]]) -> None:

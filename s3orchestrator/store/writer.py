@@ -11,7 +11,9 @@ tells whether the group happened.
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Generator, Sequence
+from time import monotonic
+from types import coroutine
 from typing import Any, Generic, TypeVar
 
 from attrs import define, field
@@ -24,6 +26,8 @@ from s3orchestrator.store.sql import positional
 
 T = TypeVar("T")
 Work = Callable[[ITransaction], Awaitable[T]]
+
+BUSY_TIMEOUT = 5.0  # seconds; nobody but an operator's tool can be in our way
 
 MARK = "UPDATE ledger SET commits = :number"
 READ_MARK = "SELECT commits FROM ledger"
@@ -43,6 +47,18 @@ class Outcome(Generic[T]):
         return self.value  # type: ignore[return-value]
 
 
+# What a group asks of whoever goes on with it: that somebody who may wait does the rest.
+_ELSEWHERE = object()
+
+Steps = Coroutine[object, None, "list[Outcome[Any]]"]
+
+
+@coroutine
+def elsewhere() -> Generator[object, None, None]:
+    """Awaited where what comes next may take long."""
+    yield _ELSEWHERE
+
+
 class _RolledBackAsAWhole(Exception):
     """The database has left the transaction by itself; whatever comes next would be alone."""
 
@@ -51,18 +67,24 @@ class _RolledBackAsAWhole(Exception):
 class SqliteTransaction:
     """Statements on one connection; awaiting them never waits."""
 
-    __slots__ = ("_cursor", "has_written")
+    __slots__ = ("_cursor", "has_written", "until")
 
     def __init__(self, cursor: sqlite3.Cursor) -> None:
         self._cursor = cursor
         self.has_written = False
+        self.until: float | None = None  # on the monotonic clock; what comes later is done elsewhere
+
+    async def _execute(self, sql: str, parameters: Sequence[object]) -> sqlite3.Cursor:
+        if self.until is not None and monotonic() > self.until:
+            await elsewhere()
+        return self._cursor.execute(sql, parameters)
 
     async def run(self, statement: str, **parameters: object) -> int:
         """Execute; returns the number of rows changed."""
         sql, pick = positional(statement)
         if not sql:
             return 0
-        changed = self._cursor.execute(sql, pick(parameters)).rowcount
+        changed = (await self._execute(sql, pick(parameters))).rowcount
         if changed:
             self.has_written = True
         return changed
@@ -75,12 +97,12 @@ class SqliteTransaction:
         """Execute an INSERT of one row; returns the `id` it was given."""
         sql, pick = positional(statement)
         self.has_written = True
-        return self._cursor.execute(sql, pick(parameters)).lastrowid or 0
+        return (await self._execute(sql, pick(parameters))).lastrowid or 0
 
     async def one(self, statement: str, **parameters: object) -> Row | None:
         """Execute; returns the first row, or None."""
         sql, pick = positional(statement)
-        row = self._cursor.execute(sql, pick(parameters)).fetchone()
+        row: Row | None = (await self._execute(sql, pick(parameters))).fetchone()
         if row is not None and not sql.startswith("SELECT"):
             self.has_written = True
         return row
@@ -88,7 +110,7 @@ class SqliteTransaction:
     async def all(self, statement: str, **parameters: object) -> list[Row]:
         """Execute; returns all rows."""
         sql, pick = positional(statement)
-        rows = self._cursor.execute(sql, pick(parameters)).fetchall()
+        rows = (await self._execute(sql, pick(parameters))).fetchall()
         if rows and not sql.startswith("SELECT"):
             self.has_written = True
         return rows
@@ -103,6 +125,9 @@ class Writer:
     """
     Commits groups of transactions. All calls but `is_away` must come from one thread at a time.
 
+    A group may begin where nobody may wait, with `go_on`, and be finished by a thread: statements
+    are short, and what a thread pays for them is mostly the changes between it and the others.
+
     While a group's outcome cannot be found out the ledger is away: each new group tries to
     get it back first. Before that `make_way` is called: whoever reads keeps the log from being emptied.
     """
@@ -114,6 +139,7 @@ class Writer:
     _cursor: sqlite3.Cursor = field(init=False)
     _transaction: SqliteTransaction = field(init=False)
     _number: int = field(init=False, default=0)
+    _is_hurried: bool = field(init=False, default=False)
     _log = Logger()
 
     def open(self) -> None:
@@ -163,25 +189,82 @@ class Writer:
 
     def commit(self, group: Sequence[Work[Any]]) -> list[Outcome[Any]]:
         """Run all of `group` in one transaction; what they raise is theirs alone."""
-        if self.is_away and not self._come_back():
-            return [Outcome(error=StoreUnavailable("the ledger cannot be written")) for _ in group]
+        return self.finish(self.begin(group))
+
+    def begin(self, group: Sequence[Work[Any]]) -> Steps:
+        """Return the steps of committing `group`; none has been taken yet."""
+        return self._commit(group)
+
+    def go_on(self, steps: Steps, until: float) -> list[Outcome[Any]] | None:
+        """
+        Take steps until then (on the monotonic clock), but none that waits for the disk or for others.
+
+        None means that the rest is for `finish`.
+        """
+        return self._go_on(steps, until)
+
+    def finish(self, steps: Steps) -> list[Outcome[Any]]:
+        """Take all steps that are left."""
+        outcomes = self._go_on(steps, None)
+        assert outcomes is not None
+        return outcomes
+
+    def _go_on(self, steps: Steps, until: float | None) -> list[Outcome[Any]] | None:
+        self._is_hurried = until is not None
+        if not self.is_away:
+            self._transaction.until = until
+        try:
+            asked = steps.send(None)
+            while asked is not _ELSEWHERE:
+                asked = steps.throw(RuntimeError("a transaction may await nothing but its own statements"))
+        except StopIteration as stop:
+            outcomes: list[Outcome[Any]] = stop.value
+            return outcomes
+        return None
+
+    async def _elsewhere(self) -> None:
+        if self._is_hurried:
+            await elsewhere()
+
+    async def _commit(self, group: Sequence[Work[Any]]) -> list[Outcome[Any]]:
+        if self.is_away:
+            await self._elsewhere()
+            if not self._come_back():
+                return [Outcome(error=StoreUnavailable("the ledger cannot be written")) for _ in group]
         outcomes: list[Outcome[Any]] = []
         try:
-            self._cursor.execute("BEGIN IMMEDIATE")
+            await self._begin()
         except sqlite3.Error as error:
             if error.sqlite_errorcode != sqlite3.SQLITE_BUSY:  # with an operator's tool nothing is in doubt
                 self.close()
             return [Outcome(error=StoreUnavailable(f"ledger: {error}")) for _ in group]
         try:
-            self._run_all(group, outcomes)
+            await self._run_all(group, outcomes)
             self._number += 1
             self._cursor.execute(MARK, {"number": self._number})
+            await self._elsewhere()
             self._cursor.execute("COMMIT")
         except (sqlite3.Error, _RolledBackAsAWhole) as error:
+            await self._elsewhere()
             return self._settle(group, outcomes, error)
         return outcomes
 
-    def _run_all(self, group: Sequence[Work[Any]], outcomes: list[Outcome[Any]]) -> None:
+    async def _begin(self) -> None:
+        """Begin a transaction that may write; who is in a hurry does not wait for an operator's tool."""
+        if self._is_hurried:
+            self._cursor.execute("PRAGMA busy_timeout = 0")
+            try:
+                self._cursor.execute("BEGIN IMMEDIATE")
+                return
+            except sqlite3.OperationalError as error:
+                if error.sqlite_errorcode != sqlite3.SQLITE_BUSY:
+                    raise
+            finally:
+                self._cursor.execute(f"PRAGMA busy_timeout = {BUSY_TIMEOUT * 1000:.0f}")
+            await self._elsewhere()
+        self._cursor.execute("BEGIN IMMEDIATE")
+
+    async def _run_all(self, group: Sequence[Work[Any]], outcomes: list[Outcome[Any]]) -> None:
         """
         Run the members one after the other; the first that must be undone brings savepoints.
 
@@ -189,7 +272,7 @@ class Writer:
         the whole is undone and run again, carefully, when one fails that did write.
         """
         for work in group:
-            outcome = self._member(work)
+            outcome = await self._member(work)
             if outcome.error is not None and self._transaction.has_written:
                 break
             outcomes.append(outcome)
@@ -197,20 +280,21 @@ class Writer:
             return
         outcomes.clear()
         self._cursor.execute("ROLLBACK")
+        await self._elsewhere()
         self._cursor.execute("BEGIN IMMEDIATE")
         for work in group:
             self._cursor.execute("SAVEPOINT member")
-            outcome = self._member(work)
+            outcome = await self._member(work)
             if outcome.error is not None:
                 self._cursor.execute("ROLLBACK TO member")
             self._cursor.execute("RELEASE member")
             outcomes.append(outcome)
 
-    def _member(self, work: Work[Any]) -> Outcome[Any]:
+    async def _member(self, work: Work[Any]) -> Outcome[Any]:
         transaction = self._transaction
         transaction.has_written = False
         try:
-            outcome = Outcome(drive(work(transaction)))
+            outcome = Outcome(await work(transaction))
         except BaseException as error:
             outcome = Outcome(error=translated(error))
         if not self._cursor.connection.in_transaction:

@@ -9,6 +9,7 @@ from typing import Any
 from attrs import define
 from twisted.internet.defer import CancelledError
 from twisted.internet.task import Clock
+from twisted.internet.threads import deferToThread
 from twisted.trial.unittest import SynchronousTestCase, TestCase
 from zope.interface import implementer
 
@@ -212,22 +213,18 @@ class LeavingTests(TestCase):
         self.addCleanup(lambda: start(ledger.close()))
         blobs = Blobs(ledger, traits_of=lambda _: TRAITS, quiet_period=QUIET)
         bucket = await Buckets(ledger).adopt("photos")
-        begin, reserved, end = Event(), Event(), Event()
+        reserved, end = Event(), Event()
         self.addCleanup(end.set)
-        self.addCleanup(begin.set)
-
-        async def hold(tx: ITransaction) -> None:
-            begin.wait(10)
 
         async def linger(tx: ITransaction) -> None:
             reserved.set()
             end.wait(10)
 
-        start(ledger.transact(hold))
         leaving = start(blobs.reserve(bucket, "k", 10, ["a"]))
-        staying = start(ledger.transact(linger))
-        begin.set()
-        reserved.wait(10)  # the group is not committed yet, but the reservation has had its turn
+        staying = start(ledger.at_length(linger))
+        await deferToThread(
+            reserved.wait, 10
+        )  # the group is not committed yet, but the reservation has had its turn
         leaving.cancel()
         end.set()
         await staying

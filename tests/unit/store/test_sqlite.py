@@ -10,6 +10,7 @@ from threading import Event, get_ident
 
 from twisted.internet.defer import CancelledError, Deferred, gatherResults
 from twisted.internet.task import Clock
+from twisted.internet.threads import deferToThread
 from twisted.trial.unittest import SynchronousTestCase, TestCase
 
 from s3orchestrator.concurrency import start
@@ -237,7 +238,7 @@ class ThreadedTests(TestCase):
             self.gate.wait(10)
             return get_ident()
 
-        return start(self.database.transact(wait))
+        return start(self.database.at_length(wait))
 
     async def test_neighbours(self) -> None:
         """
@@ -255,10 +256,61 @@ class ThreadedTests(TestCase):
 
     async def test_told_on_the_reactor(self) -> None:
         """
-        Transactions run on the writer's thread, those who wait for them do not.
+        What may take long runs on the writer's thread, short transactions on the reactor's.
         """
-        self.gate.set()
-        self.assertNotEqual(await self.hold_the_writer(), get_ident())
+
+        async def where(tx: ITransaction) -> int:
+            return get_ident()
+
+        self.assertNotEqual(await self.database.at_length(where), get_ident())
+        self.assertEqual(await self.database.transact(where), get_ident())
+
+    async def test_goes_on_elsewhere(self) -> None:
+        """
+        Of a group that takes too long, the thread does the rest; it is one transaction all the same.
+        """
+        self.patch(sqlite, "TURN", 0.0)
+        threads: list[int] = []
+
+        async def work(tx: ITransaction) -> None:
+            threads.append(get_ident())
+            await tx.run(ADD, name="a")
+            threads.append(get_ident())
+
+        before = (await self.database.query("SELECT commits FROM ledger"))[0][0]
+        await gatherResults([start(self.database.transact(each)) for each in (work, adding("b"))])
+        self.assertEqual(threads[0], get_ident())
+        self.assertNotEqual(threads[1], get_ident())
+        self.assertEqual(await self.names(), ["a", "b"])
+        self.assertEqual((await self.database.query("SELECT commits FROM ledger"))[0][0], before + 1)
+
+    async def test_slow_disk(self) -> None:
+        """
+        After a group that kept the reactor, the thread has everything for a while.
+        """
+        self.patch(sqlite, "SLOW", 0.0)
+
+        async def where(tx: ITransaction) -> int:
+            return get_ident()
+
+        self.assertEqual(await self.database.transact(where), get_ident())
+        self.assertNotEqual(await self.database.transact(where), get_ident())
+
+    async def test_operator_in_the_way(self) -> None:
+        """
+        While somebody else writes, the thread waits for them; the reactor does not.
+        """
+        tool = sqlite3.connect(self.database.path, isolation_level=None)
+        self.addCleanup(tool.close)
+        tool.execute("BEGIN IMMEDIATE")
+        working = start(self.database.transact(adding("a")))
+        turns = 0
+        while turns < 10:
+            await deferToThread(lambda: None)
+            turns += 1
+        self.assertFalse(working.called)
+        tool.execute("ROLLBACK")
+        self.assertEqual(await working, "a")
 
     async def test_one_commit_for_many(self) -> None:
         """
@@ -298,9 +350,9 @@ class ThreadedTests(TestCase):
             self.gate.wait(10)
             await tx.run(ADD, name="a")
 
-        leaving = start(self.database.transact(slow))
+        leaving = start(self.database.at_length(slow))
         staying = start(self.database.transact(adding("b")))
-        running.wait(10)
+        await deferToThread(running.wait, 10)
         leaving.cancel()
         self.gate.set()
         with self.assertRaises(CancelledError):
@@ -359,7 +411,7 @@ class OperatorTests(SynchronousTestCase):
 
     def setUp(self) -> None:
         self.path = self.mktemp()
-        self.patch(sqlite, "_BUSY_TIMEOUT", 0.05)
+        self.patch(sqlite, "BUSY_TIMEOUT", 0.05)
         self.database = self.opened()
         self.tool = sqlite3.connect(self.path, isolation_level=None)
         self.addCleanup(self.tool.close)
