@@ -399,7 +399,7 @@ class AuditTests(LogTests):
         calls[0]()
         audit("s3.HeadObject", bucket="b")
         self.assertEqual(len(calls), 2)
-        Component.log.info("something else")
+        Component.log.warn("something else")
         calls[1]()
         lines = self.lines()
         events = [line.get("event", line["msg"]) for line in lines]

@@ -62,7 +62,7 @@ class StreamTests(SynchronousTestCase):
             stream.flush()
         self.assertEqual(read, "".join(lines))
 
-    def test_file(self) -> None:
+    def test_together_in_a_file(self) -> None:
         """
         Into a file everything goes at once.
         """
