@@ -11,7 +11,7 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from functools import partial
 from typing import TypeVar
 
-from attrs import define, evolve
+from attrs import define
 from twisted.web.iweb import UNKNOWN_LENGTH, IBodyProducer
 from zope.interface import implementer
 
@@ -99,7 +99,7 @@ class GuardedBackend:
             raise
         if wanted is None:
             self._hold_whole(call, fetched)
-        return evolve(fetched, body=call.opened(fetched.body))
+        return Fetched(fetched.size, fetched.etag, call.opened(fetched.body))
 
     def _hold_whole(self, call: Admitted, fetched: Fetched) -> None:
         whole = Counters(0, fetched.size)

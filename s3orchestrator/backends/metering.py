@@ -45,9 +45,9 @@ class Meter:
 
     def hold(self, proposed: Counters) -> Held:
         """Set `proposed` aside for a call, whether or not it is allowed."""
-        held = Held(self)
-        held.more(proposed)
-        return held
+        api, egress, ingress = proposed.api_requests, proposed.egress_bytes, proposed.ingress_bytes
+        self.change_held(api, egress, ingress)
+        return Held(self, api, egress, ingress)
 
     def check(self, proposed: Counters, *, writing: bool) -> None:
         """:raises UsageLimitExceeded: there is no room for `proposed`."""
@@ -64,8 +64,7 @@ class Meter:
 
     def count(self, used: Counters) -> None:
         """Count what was used; it may have been held before."""
-        if used:
-            self._counters.add(self.name, used)
+        self._counters.add(self.name, used)
 
     def change_held(self, api: int, egress: int, ingress: int) -> None:
         """Hold so much more, or less, than before; `Held` keeps the books of each call."""
@@ -79,9 +78,9 @@ class Held:
     """What one call may still use."""
 
     _meter: Meter
-    _api: int = field(default=0, init=False)
-    _egress: int = field(default=0, init=False)
-    _ingress: int = field(default=0, init=False)
+    _api: int
+    _egress: int
+    _ingress: int
 
     def more(self, proposed: Counters) -> None:
         """Set more aside."""
@@ -89,17 +88,22 @@ class Held:
 
     def used(self, *, egress: int = 0, ingress: int = 0) -> None:
         """Bytes have moved, perhaps more than were held."""
-        self._meter.count(Counters(0, egress, ingress))
-        self._change(0, -min(egress, self._egress), -min(ingress, self._ingress))
+        if egress or ingress:
+            self._meter.count(Counters(0, egress, ingress))
+            self._change(0, -min(egress, self._egress), -min(ingress, self._ingress))
 
     def called(self, *, sent: bool) -> None:
         """The request is over, whatever becomes of its body; once."""
-        self._meter.count(Counters(self._meter.requests_sent(call_was_sent=sent)))
-        self._change(-self._api, 0, 0)
+        requests = self._meter.requests_sent(call_was_sent=sent)
+        if requests:
+            self._meter.count(Counters(requests))
+        if self._api:
+            self._change(-self._api, 0, 0)
 
     def let_go(self) -> None:
         """Nothing more will be used; may come twice."""
-        self._change(-self._api, -self._egress, -self._ingress)
+        if self._api or self._egress or self._ingress:
+            self._change(-self._api, -self._egress, -self._ingress)
 
     def _change(self, api: int, egress: int, ingress: int) -> None:
         self._api += api

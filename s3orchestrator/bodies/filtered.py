@@ -19,6 +19,19 @@ from zope.interface import implementer
 from s3orchestrator.interfaces import Filter
 
 
+def taken(body: IBodyProducer) -> bytes | None:
+    """
+    Return all of `body` if all of it is here and may be had at once; then that was its only reading.
+
+    None: it has to be started. Bodies that can be taken have a method `take`; most of what is small
+    comes in one piece, and starting, pausing and ending it would cost more than moving it.
+
+    :raises: what a filter raises.
+    """
+    take: Callable[[], bytes | None] | None = getattr(body, "take", None)
+    return None if take is None else take()
+
+
 @implementer(IBodyProducer)
 @define(eq=False)
 class FilteredBody:
@@ -37,11 +50,20 @@ class FilteredBody:
     _produced: Deferred[None] | None = field(init=False, default=None)
     _failure: Failure | None = field(init=False, default=None)
     _over: bool = field(init=False, default=False)
+    _is_taken: bool = field(init=False, default=False)
 
     @property
     def started(self) -> bool:
         """Whether somebody has asked for the bytes, so that the source cannot be offered again."""
-        return self._consumer is not None
+        return self._consumer is not None or self._is_taken
+
+    def take(self) -> bytes | None:
+        """See `taken`."""
+        data = taken(self._source)
+        if data is None:
+            return None
+        self._is_taken = True
+        return self._filter.update(data) + self._filter.finish()
 
     @property
     def length(self) -> int:

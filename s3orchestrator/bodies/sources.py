@@ -8,7 +8,7 @@ from twisted.internet.interfaces import IConsumer
 from twisted.web.iweb import UNKNOWN_LENGTH, IBodyProducer
 from zope.interface import implementer
 
-from s3orchestrator.bodies.filtered import FilteredBody
+from s3orchestrator.bodies.filtered import FilteredBody, taken
 
 
 class BodyTooLong(Exception):
@@ -27,6 +27,11 @@ class BytesBody:
     def length(self) -> int:
         """How many bytes there are."""
         return len(self.data)
+
+    def take(self) -> bytes:
+        """See `taken`."""
+        self.started = True
+        return self.data
 
     def startProducing(self, consumer: IConsumer) -> Deferred[None]:
         """Write everything."""
@@ -92,9 +97,11 @@ async def collect(body: IBodyProducer, limit: int) -> bytes:
     if length != UNKNOWN_LENGTH and length > limit:
         body.stopProducing()
         raise BodyTooLong(f"{length} bytes, where {limit} may be held in memory")
-    if isinstance(body, BytesBody):
-        body.started = True
-        return body.data
+    data = taken(body)
+    if data is not None:
+        if len(data) > limit:
+            raise BodyTooLong(f"{len(data)} bytes, where {limit} may be held in memory")
+        return data
     gathered: list[bytes] = []
     await FilteredBody(body, _AtMost(limit)).startProducing(_Gathered(gathered))
     return b"".join(gathered)

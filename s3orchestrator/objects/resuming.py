@@ -10,6 +10,7 @@ from twisted.internet.interfaces import IConsumer
 from twisted.web.iweb import IBodyProducer
 from zope.interface import implementer
 
+from s3orchestrator.bodies.filtered import taken
 from s3orchestrator.concurrency import start
 from s3orchestrator.domain.records import Blob
 from s3orchestrator.errors import BackendError
@@ -51,6 +52,14 @@ class ResumedBody:
     def backend(self) -> str:
         """Whose copy is being read."""
         return self._blob.backend
+
+    def take(self) -> bytes | None:
+        """See `taken`."""
+        data = taken(self._source)
+        if data is not None:
+            self.started = True
+            self._delivered = len(data)
+        return data
 
     def startProducing(self, consumer: IConsumer) -> Deferred[None]:
         """Deliver everything; cancelling stops whichever source is being read."""

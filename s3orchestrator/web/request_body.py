@@ -104,6 +104,15 @@ class RequestBody:
         self._flow()
         return produced
 
+    def take(self) -> bytes | None:
+        """See `bodies.filtered.taken`."""
+        if not self._is_complete or self.started or self._failure is not None:
+            return None
+        self._is_stopped = True
+        held = b"".join(self._held)
+        self._held.clear()
+        return held
+
     def pauseProducing(self) -> None:
         """Stop reading; the client's time stands still."""
         self._is_paused = True

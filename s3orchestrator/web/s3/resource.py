@@ -17,7 +17,7 @@ from twisted.python.failure import Failure
 from twisted.web.resource import Resource
 from twisted.web.server import NOT_DONE_YET
 
-from s3orchestrator.bodies.filtered import pump
+from s3orchestrator.bodies.filtered import pump, taken
 from s3orchestrator.concurrency import start
 from s3orchestrator.errors import StoreUnavailable
 from s3orchestrator.protocol.addressing import resolve
@@ -189,6 +189,10 @@ class S3Resource(Resource):
             request.respond(response.status, headers, body)
             return
         headers.append((b"Content-Length", b"%d" % body.length))
+        data = taken(body)
+        if data is not None:
+            request.respond(response.status, headers, data)
+            return
         request.start(response.status, headers)
         await pump(body, request)
         request.finish()
