@@ -39,7 +39,9 @@ from s3orchestrator.web.request_ids import new_request_id
 if TYPE_CHECKING:
     from s3orchestrator.web.site import StreamingSite
 
-# Read at a time while no body moves, so that unread bodies stay small; and in chunks, which cost per chunk.
+# Read at a time while no body moves, so that unread bodies stay small; in chunks, which cost per chunk; and
+# of what is hashed, so that others have their turn: small requests beside three such uploads waited 6 ms in
+# the median with reads of 256 KiB, 4 ms with these.
 SMALL_READ = 64 * 1024
 TURN = 32  # pipelined requests begun in one turn of the reactor
 
@@ -268,14 +270,14 @@ class StreamingChannel(Protocol):
 
     # From the body.
 
-    def body_started(self) -> None:
-        """Somebody wants the body: let the client go ahead, and read in larger pieces."""
+    def body_started(self, *, is_looked_at: bool) -> None:
+        """Somebody wants the body: let the client go ahead, and read larger pieces of what is not hashed."""
         self._since = self._clock.seconds()
         if self._must_continue:
             self._must_continue = False
             if self._request is not None and not self._request.startedWriting:
                 self.transport.write(_CONTINUE)
-        if self._socket is not None and isinstance(self._framing, LengthDecoder):
+        if self._socket is not None and isinstance(self._framing, LengthDecoder) and not is_looked_at:
             self._socket.read_size = MOVED_AT_ONCE
         self._regulate()
 

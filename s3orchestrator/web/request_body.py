@@ -10,6 +10,7 @@ from twisted.internet.interfaces import IConsumer
 from twisted.web.iweb import UNKNOWN_LENGTH, IBodyProducer
 from zope.interface import implementer
 
+from s3orchestrator.bodies.filtered import FilteredBody
 from s3orchestrator.errors import BodyAborted
 
 # Taken off the wire although nobody asked yet: enough that a client which leaves is noticed,
@@ -22,8 +23,8 @@ DISCARD_LIMIT = 256 * 1024
 class IUploader(Protocol):
     """The connection, as its body sees it."""
 
-    def body_started(self) -> None:
-        """Somebody wants the body: the client may go ahead."""
+    def body_started(self, *, is_looked_at: bool) -> None:
+        """Somebody wants the body: the client may go ahead. `is_looked_at`: not only to pass it on."""
 
     def body_moved(self) -> None:
         """How much is wanted has changed."""
@@ -100,7 +101,7 @@ class RequestBody:
         self._produced = produced
         self._consumer = consumer
         if not self._is_complete:
-            self._uploader.body_started()
+            self._uploader.body_started(is_looked_at=isinstance(consumer, FilteredBody))
         self._flow()
         return produced
 

@@ -11,7 +11,9 @@ from twisted.web.iweb import UNKNOWN_LENGTH, IBodyProducer
 from zope.interface import implementer
 from zope.interface.verify import verifyObject
 
+from s3orchestrator.bodies.filtered import FilteredBody
 from s3orchestrator.errors import BodyAborted
+from s3orchestrator.protocol.digests import Verifier
 from s3orchestrator.web.request_body import DISCARD_LIMIT, NO_BODY, READ_AHEAD, RequestBody
 
 
@@ -20,9 +22,11 @@ class Connection:
 
     def __init__(self) -> None:
         self.started = 0
+        self.is_looked_at: bool | None = None
 
-    def body_started(self) -> None:
+    def body_started(self, *, is_looked_at: bool) -> None:
         self.started += 1
+        self.is_looked_at = is_looked_at
 
     def body_moved(self) -> None:
         pass
@@ -133,6 +137,46 @@ class RequestBodyTests(SynchronousTestCase):
         self.body.received(b"three")
         self.body.resumeProducing()
         self.assertEqual(self.reader.pieces, [b"one", b"two"])
+
+    def test_looked_at(self) -> None:
+        """
+        A body that goes through a filter is told from one that is only passed on.
+        """
+        for is_looked_at in (False, True):
+            connection = Connection()
+            body: IBodyProducer = RequestBody(connection, 10)
+            if is_looked_at:
+                body = FilteredBody(body, Verifier(10, ["md5"]))
+            body.startProducing(Reader())
+            self.assertIs(connection.is_looked_at, is_looked_at)
+
+    def test_taken(self) -> None:
+        """
+        All of it can be had at once when all of it is here, once and only before it is started.
+        """
+        body = RequestBody(Connection(), 10)
+        body.received(b"01234")
+        self.assertIsNone(body.take())
+        body.received(b"56789")
+        body.completed()
+        self.assertFalse(body.started)
+        self.assertEqual(body.take(), b"0123456789")
+        self.assertTrue(body.started)
+        self.assertIsNone(body.take())
+        self.assertEqual((body.arrived, body.discarded), (10, 0))
+
+    def test_not_taken(self) -> None:
+        """
+        What is broken or has been started cannot be had at once.
+        """
+        broken = RequestBody(Connection(), 10)
+        broken.failed(BodyAborted("gone"))
+        self.assertIsNone(broken.take())
+        started = RequestBody(Connection(), 4)
+        started.received(b"data")
+        started.completed()
+        started.startProducing(Reader())
+        self.assertIsNone(started.take())
 
     def test_stopped(self) -> None:
         """After it was stopped, once or twice, nothing is delivered and the end is not told."""

@@ -19,7 +19,7 @@ from s3orchestrator.web.s3.uploading import read_document
 class Uploader:
     """A connection that takes no notice."""
 
-    def body_started(self) -> None:
+    def body_started(self, *, is_looked_at: bool) -> None:
         """Let the client wait."""
 
     def body_moved(self) -> None:
