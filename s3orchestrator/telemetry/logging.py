@@ -169,18 +169,19 @@ class LineObserver:
         return self._line is json_line
 
     def __call__(self, event: LogEvent) -> None:
-        if not _is_wanted(event) or self._is_repeated(event):
-            return
         if "audit" in event and _later is not None:
-            event[ON_BEHALF_OF] = REQUEST_ID.get()
-            self._gathered.append(event)
-            if not self._is_called:
-                self._is_called = True
-                _later(self._write_gathered)
-            if len(self._gathered) < _MOST_GATHERED:
-                return
-            event = self._gathered.pop()
-        self._write([*self._all_gathered(), event])
+            self._gather(event, _later)
+        elif _is_wanted(event) and not self._is_repeated(event):
+            self._write([*self._all_gathered(), event])
+
+    def _gather(self, event: LogEvent, later: Later) -> None:
+        event[ON_BEHALF_OF] = REQUEST_ID.get()
+        self._gathered.append(event)
+        if not self._is_called:
+            self._is_called = True
+            later(self._write_gathered)
+        if len(self._gathered) >= _MOST_GATHERED:
+            self._write(self._all_gathered())
 
     def close(self) -> None:
         """Write what waits; there is no later when a program ends."""
