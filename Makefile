@@ -94,8 +94,12 @@ package-pins: venv  ## write constraints-package.txt anew, after a change of set
 	$(PYTHON) tools/pins.py
 
 .PHONY: bench
-bench: venv prerequisites  ## cost per request and per GB, beside nginx
-	$(PYTHON) -m s3orchestrator.testing.bench $(ARGS)
+bench: venv prerequisites  ## cost per request and per GB, beside nginx; FULL=1 for everything
+	$(PYTHON) -m s3orchestrator.testing.bench $(if $(FULL),--full) $(ARGS)
+
+.PHONY: bench-compare
+bench-compare: venv  ## two runs of it beside each other (A=before.json B=after.json)
+	$(PYTHON) -m s3orchestrator.testing.bench.comparing $(A) $(B)
 
 .PHONY: clean
 clean:  ## remove everything that was made or downloaded

@@ -1,63 +1,131 @@
-"""Run the measurements and print their tables."""
+"""Run the measurements, print their tables, and keep the figures."""
 
 from __future__ import annotations
 
-import platform
+import signal
 import sys
 import tempfile
 import time
-from argparse import ArgumentParser
+from argparse import ArgumentParser, Namespace
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
-from s3orchestrator.testing.bench.bodies import bodies
-from s3orchestrator.testing.bench.fairness import fairness
-from s3orchestrator.testing.bench.load import UnexpectedAnswer
-from s3orchestrator.testing.bench.memory import memory
-from s3orchestrator.testing.bench.pages import pages
-from s3orchestrator.testing.bench.servers import CannotStart
-from s3orchestrator.testing.bench.small import small
-from s3orchestrator.testing.bench.stage import QUICK, THOROUGH, Stage
-from s3orchestrator.testing.bench.table import Table
-from s3orchestrator.testing.bench.tls import tls
+from attrs import define, field, frozen
 
-MEASUREMENTS: Mapping[str, Callable[[Stage], Table]] = {
-    "small": small,
-    "bodies": bodies,
-    "tls": tls,
-    "pages": pages,
-    "memory": memory,
-    "fairness": fairness,
+from s3orchestrator.testing.bench import (
+    bodies,
+    copying,
+    databases,
+    fairness,
+    memory,
+    mixed,
+    multipart,
+    pages,
+    scale,
+    small,
+    workers,
+)
+from s3orchestrator.testing.bench.load import UnexpectedAnswer
+from s3orchestrator.testing.bench.machine import described
+from s3orchestrator.testing.bench.report import Figure, Report
+from s3orchestrator.testing.bench.servers import CannotStart
+from s3orchestrator.testing.bench.showing import aims, tables
+from s3orchestrator.testing.bench.stage import FULL, QUICK, USUAL, Effort, Stage
+from s3orchestrator.testing.bench.targets import judged
+
+KEPT = Path(".cache/bench")
+
+
+@frozen
+class Measurement:
+    """Something that can be measured by itself."""
+
+    title: str
+    make: Callable[[Stage], list[Figure]]
+
+
+MEASUREMENTS: Mapping[str, Measurement] = {
+    "small": Measurement(small.TITLE, small.small),
+    "bodies": Measurement(bodies.TITLE, bodies.bodies),
+    "multipart": Measurement(multipart.TITLE, multipart.multipart),
+    "copying": Measurement(copying.TITLE, copying.copying),
+    "pages": Measurement(pages.TITLE, pages.pages),
+    "mixed": Measurement(mixed.TITLE, mixed.mixed),
+    "fairness": Measurement(fairness.TITLE, fairness.fairness),
+    "memory": Measurement(memory.TITLE, memory.memory),
+    "databases": Measurement(databases.TITLE, databases.databases),
+    "scale": Measurement(scale.TITLE, scale.scale),
+    "workers": Measurement(workers.TITLE, workers.workers),
 }
 
 
+@define
+class Run:
+    """The measurements of a run, one after the other: one that fails leaves the others alone."""
+
+    stage: Stage
+    figures: list[Figure] = field(init=False, factory=list)
+    problems: list[str] = field(init=False, factory=list)
+
+    def make(self, name: str) -> None:
+        """Make a measurement, and show it."""
+        measurement = MEASUREMENTS[name]
+        began = time.monotonic()
+        try:
+            found = measurement.make(self.stage)
+        except (CannotStart, UnexpectedAnswer, OSError) as error:
+            self.problems.append(f"{name}: {error}")
+            print(f"{name}: cannot be measured: {error}\n", file=sys.stderr, flush=True)
+            return
+        self.figures += found
+        for table in tables(name, measurement.title, judged(Report({}, found)).figures):
+            print(table.render(), flush=True)
+        print(f"({name}: {time.monotonic() - began:.0f} s)\n", flush=True)
+
+
 def main(arguments: Sequence[str]) -> int:
-    """Measure; 0 unless something could not be measured. Guides are not gates."""
+    """Measure; 0 unless something could not be measured. Targets are not gates."""
+    options = _options(arguments)
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # what has been started is stopped
+    began = time.time_ns() / 1e9
+    effort = _effort(options)
+    about = described() | {"made": _written(began), "effort": effort.name, "rounds": str(effort.rounds)}
+    print("\n".join(f"{name}: {value}" for name, value in about.items()) + "\n", flush=True)
+    with tempfile.TemporaryDirectory(prefix="s3orchestrator-bench-") as directory:
+        run = Run(Stage(Path(directory), effort))
+        with run.stage.run():
+            for name in options.only or MEASUREMENTS:
+                run.make(name)
+    about["took"] = f"{(time.time_ns() / 1e9 - began) / 60:.1f} minutes"
+    report = judged(Report(about, run.figures, problems=run.problems))
+    if not options.only:
+        print(aims(report).render())
+    kept = options.json or KEPT / f"{time.strftime('%Y%m%d-%H%M%S', time.gmtime(began))}.json"
+    kept.parent.mkdir(parents=True, exist_ok=True)
+    kept.write_text(report.to_json(), "utf-8")
+    print(f"{about['took']}; written to {kept}")
+    return 1 if run.problems else 0
+
+
+def _options(arguments: Sequence[str]) -> Namespace:
     parser = ArgumentParser(prog="make bench", description="Measure what serving costs, beside nginx.")
-    parser.add_argument("--quick", action="store_true", help="less of everything, in a minute and a half")
+    parser.add_argument("--quick", action="store_true", help="less of everything, in a few minutes")
+    parser.add_argument("--full", action="store_true", help="everything, more thoroughly, in an hour")
     parser.add_argument(
         "--only", metavar="NAME", choices=MEASUREMENTS, action="append", help="/".join(MEASUREMENTS)
     )
-    options = parser.parse_args(arguments)
-    print(f"Python {platform.python_version()}, {_processor()}\n")
-    with tempfile.TemporaryDirectory(prefix="s3orchestrator-bench-") as directory:
-        stage = Stage(Path(directory), QUICK if options.quick else THOROUGH)
-        try:
-            with stage.run():
-                for name in options.only or MEASUREMENTS:
-                    began = time.monotonic()
-                    print(MEASUREMENTS[name](stage).render(), flush=True)
-                    print(f"({name}: {time.monotonic() - began:.0f} s)\n", flush=True)
-        except (CannotStart, UnexpectedAnswer) as error:
-            print(f"cannot be measured: {error}", file=sys.stderr)
-            return 1
-    return 0
+    parser.add_argument("--json", type=Path, help=f"where to keep the figures; by default a file in {KEPT}")
+    return parser.parse_args(arguments)
 
 
-def _processor() -> str:
-    names = [line for line in Path("/proc/cpuinfo").read_text().splitlines() if line.startswith("model name")]
-    name = names[0].partition(":")[2].strip() if names else platform.machine()
-    return f"{len(names)} × {name}"
+def _effort(options: Namespace) -> Effort:
+    if options.quick:
+        return QUICK
+    return FULL if options.full else USUAL
+
+
+def _written(seconds: float) -> str:
+    return time.strftime("%Y-%m-%d %H:%M UTC", time.gmtime(seconds))
 
 
 if __name__ == "__main__":

@@ -1,97 +1,105 @@
-"""CPU time per GB of large bodies, beside nginx."""
+"""Bodies of all sizes over one connection, beside nginx: plain and over TLS, hashed and not."""
 
 from __future__ import annotations
 
 import os
+import ssl
 from collections.abc import Callable
-from contextlib import closing
-from hashlib import sha256
+from contextlib import ExitStack, closing
 
-from attrs import frozen
-
-from s3orchestrator.testing.bench.load import Piece, connect, download, upload
-from s3orchestrator.testing.bench.measuring import Series, cpu_seconds
+from s3orchestrator.testing.bench.chunked import signed_chunks, unsigned_chunks
+from s3orchestrator.testing.bench.load import connect
+from s3orchestrator.testing.bench.loads import getting, moved, putting
+from s3orchestrator.testing.bench.moving import Parts, Piece, upload
+from s3orchestrator.testing.bench.report import NGINX, OURS, TUNED, Figure
+from s3orchestrator.testing.bench.sdk import Sdk
 from s3orchestrator.testing.bench.servers import Server
-from s3orchestrator.testing.bench.stage import GB, MIB, Stage, path_of, sdk_for
-from s3orchestrator.testing.bench.table import Table
+from s3orchestrator.testing.bench.stage import GIB, MIB, Stage, path_of, sdk_for
+from s3orchestrator.testing.bench.trials import Case, interleaved
 
-SIZE = 64 * MIB
-NAME = "large/body"
+TITLE = "bodies over one connection"
+KIB = 1 << 10
+SIZES = (KIB, 64 * KIB, MIB, 64 * MIB)  # and the effort's large one
+LARGE = 64 * MIB  # what nginx with larger buffers is asked for as well
 
-
-@frozen
-class Case:
-    """A way to move a body, `repeats` times over one connection; `guide` is relative to nginx."""
-
-    name: str
-    guide: float | None
-    move: Callable[[Server, Piece, int], None]
+GET, PUT, SIGNED = "GET", "PUT, unsigned payload", "PUT, signed payload"
+SIGNED_CHUNKS, UNSIGNED_CHUNKS = "PUT, aws-chunked and signed", "PUT, aws-chunked with CRC-32"
 
 
-def _get(server: Server, piece: Piece, repeats: int) -> None:
+def size_name(size: int) -> str:
+    """A size in words."""
+    for unit, name in ((GIB, "GiB"), (MIB, "MiB")):
+        if size >= unit:
+            return f"{size // unit} {name}"
+    return f"{size // KIB} KiB"
+
+
+def unsigned(name: str, size: int) -> Callable[[Sdk], Parts]:
+    """A PUT whose payload is not signed."""
+    return lambda sdk: [(sdk.upload(path_of(name), size), size)]
+
+
+def signed(name: str, size: int, piece: Piece) -> Callable[[Sdk], Parts]:
+    """A PUT with the SHA-256 of its payload."""
+    digest = piece.digest(size)
+    return lambda sdk: [(sdk.upload(path_of(name), size, digest), size)]
+
+
+def bodies(stage: Stage) -> list[Figure]:
+    """Measure GETs and PUTs of all sizes."""
+    sizes = [*SIZES, stage.effort.large]
+    with closing(Piece.make(os.urandom(LARGE))) as piece, ExitStack() as running:
+        servers = {
+            OURS: running.enter_context(stage.orchestrator()),
+            NGINX: running.enter_context(stage.nginx()),
+            TUNED: running.enter_context(stage.nginx(large_buffers=True)),
+        }
+        for server in servers.values():
+            store_bodies(server, piece, sizes)
+        cases = [case for size in sizes for case in _cases(stage, piece, size)]
+        return interleaved("bodies", cases, servers, stage.effort.rounds)
+
+
+def store_bodies(server: Server, piece: Piece, sizes: list[int]) -> None:
+    """Put an object of each size, to be read."""
     sdk = sdk_for(server)
     with closing(connect(server.port)) as connection:
-        for _ in range(repeats):
-            download(connection, sdk.request(b"GET", path_of(NAME)))
+        for size in sizes:
+            upload(connection, piece, unsigned(f"large/{size}", size)(sdk))
 
 
-def _put(server: Server, piece: Piece, repeats: int) -> None:
-    sdk = sdk_for(server)
-    with closing(connect(server.port)) as connection:
-        for _ in range(repeats):
-            upload(connection, sdk.upload(path_of(NAME), SIZE), piece, SIZE)
-
-
-def _put_signed(digest: bytes) -> Callable[[Server, Piece, int], None]:
-    def put(server: Server, piece: Piece, repeats: int) -> None:
-        sdk = sdk_for(server)
-        with closing(connect(server.port)) as connection:
-            for _ in range(repeats):
-                upload(connection, sdk.upload(path_of(NAME), SIZE, digest), piece, SIZE)
-
-    return put
-
-
-def bodies(stage: Stage) -> Table:
-    """Measure bodies of 64 MiB over one connection."""
-    content = os.urandom(SIZE)
-    piece = Piece.make(content)
-    cases = (
-        Case("PUT, unsigned payload", 1.2, _put),
-        Case("PUT, SHA-256 signed", None, _put_signed(sha256(content).hexdigest().encode())),
-        Case("GET", 1.0, _get),
-    )
-    table = Table(
-        "Bodies of 64 MiB: CPU, s per GB (one connection)",
-        ["", "ours, min", "median", "nginx, min", "median", "ours / nginx", "guide", "nginx, 256k buffers"],
-    )
-    with (
-        closing(piece),
-        stage.orchestrator() as ours,
-        stage.nginx() as theirs,
-        stage.nginx(large_buffers=True) as tuned,
-    ):
-        servers = (ours, theirs, tuned)
-        cost = {(case, server): Series() for case in cases for server in servers}
-        for server in servers:
-            _put(server, piece, 1)
-        for _ in range(stage.effort.rounds):
-            for case in cases:
-                for server in servers:
-                    before = cpu_seconds(server.pid)
-                    case.move(server, piece, stage.effort.repeats)
-                    used = cpu_seconds(server.pid) - before
-                    cost[case, server].add(used / (SIZE * stage.effort.repeats / GB))
-    for case in cases:
-        mine, nginx = cost[case, ours], cost[case, theirs]
-        table.add(
-            case.name,
-            f"{mine.least:.2f}",
-            f"{mine.median:.2f}",
-            f"{nginx.least:.2f}",
-            f"{nginx.median:.2f}",
-            f"{mine.median / nginx.median:.2f} ×",
-            f"≤ {case.guide:.1f} ×" if case.guide is not None else "",
-            f"{cost[case, tuned].median:.2f}",
+def _cases(stage: Stage, piece: Piece, size: int) -> list[Case]:
+    name, seconds = f"large/{size}", stage.effort.seconds
+    tls = stage.tls.client()
+    chunked = {
+        kind: putting(piece, lambda sdk, make=make: make(sdk, path_of(name), piece, size))  # type: ignore[misc]
+        for kind, make in ((SIGNED_CHUNKS, signed_chunks), (UNSIGNED_CHUNKS, unsigned_chunks))
+    }
+    moves = {
+        GET: getting(name),
+        PUT: putting(piece, unsigned(name, size)),
+        SIGNED: putting(piece, signed(name, size, piece)),
+        **chunked,
+    }
+    plain, secure = set(moves), set(moves)
+    if not stage.effort.every:
+        # What TLS and hashing add is seen at the smaller sizes already.
+        plain, secure = (plain, {GET, PUT, UNSIGNED_CHUNKS}) if size <= LARGE else ({GET, PUT}, {GET, PUT})
+    ways: list[tuple[ssl.SSLContext | None, str, set[str]]] = [(None, "", plain), (tls, ", TLS", secure)]
+    return [
+        Case(
+            _what(kind, size) + suffix,
+            moved(move, size, seconds, context),
+            per="GB",
+            at={"bytes": size, "tls": float(context is not None)},
+            at_servers=(OURS, NGINX, TUNED) if size == LARGE else (OURS, NGINX),
         )
-    return table
+        for context, suffix, kinds in ways
+        for kind, move in moves.items()
+        if kind in kinds
+    ]
+
+
+def _what(kind: str, size: int) -> str:
+    method, comma, form = kind.partition(",")
+    return f"{method} {size_name(size)}{comma}{form}"

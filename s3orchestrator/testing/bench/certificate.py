@@ -53,3 +53,9 @@ class Certificate:
         context = ssl.create_default_context(cafile=str(self.cert_file))
         context.minimum_version = ssl.TLSVersion.TLSv1_3
         return context
+
+    def server(self) -> ssl.SSLContext:
+        """What a server needs to show it."""
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        context.load_cert_chain(self.cert_file, self.key_file)
+        return context

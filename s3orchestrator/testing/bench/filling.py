@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Coroutine
 from functools import partial
+from hashlib import md5
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -22,7 +23,8 @@ from s3orchestrator.store.versions import Versions
 T = TypeVar("T")
 
 PREFIXES = 10
-SIZE = 1024
+BODY = bytes(range(256)) * 4
+SIZE = len(BODY)
 
 # All others are like the first one, but for their keys and names. The prefixes are as many as
 # `key_of` makes, and the versions' ids follow on each other, for nobody else writes.
@@ -54,7 +56,7 @@ def key_of(number: int) -> str:
 
 
 def fill(path: Path, bucket: str, keys: int, backend: str = "sink") -> None:
-    """Make a ledger in which `bucket` has so many `keys`, as if each had been put."""
+    """Make a ledger in which `bucket` has so many `keys`, as if `BODY` had been put at each."""
     clock = Clock()
     clock.advance(time.time_ns() / 1e9)
     database = SqliteDatabase(str(path), clock, threaded=False).open()
@@ -69,7 +71,7 @@ async def _put_first(database: SqliteDatabase, name: str, backend: str) -> Blob:
     traits = Traits(exclusive=frozenset({"put"}))
     blobs = Blobs(database, traits_of=lambda _: traits, quiet_period=3600.0)
     bucket = await Buckets(database).adopt(name)
-    etag = f"{0:032x}"
+    etag = md5(BODY).hexdigest()
     blob = await blobs.reserve(bucket, key_of(0), SIZE, [backend])
     new = NewVersion(SIZE, etag, ObjectMetadata())
     committed = await Versions(database).commit(bucket, blob, Stored(etag), new)

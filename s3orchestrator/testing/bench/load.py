@@ -1,27 +1,20 @@
-"""
-Clients for a benchmark: they make requests that were prepared, and look at no byte they need not see.
-
-Heads are sent as they are given, so they can be signed beforehand. Bodies go up by `sendfile`
-and come down with `MSG_TRUNC`: the kernel drops what nobody wants. Over TLS they must be
-decrypted, which the client pays for and the server does not.
-"""
+"""Clients of a benchmark that make small requests, which were prepared: heads can be signed beforehand."""
 
 from __future__ import annotations
 
-import os
 import re
 import select
 import socket
 import ssl
 import time
 from collections.abc import Iterator
+from contextlib import closing
 
-from attrs import define, field, frozen
+from attrs import define, field
 
 PATIENCE = 60.0  # seconds of silence after which a server is taken for stuck
 
 _READ = 64 << 10
-_DISCARDED = bytearray(1 << 20)  # never looked at
 _LENGTH = re.compile(rb"\r\ncontent-length: *(\d+)", re.IGNORECASE)
 
 
@@ -49,9 +42,10 @@ def answer_size(data: bytes, *, is_head: bool) -> int | None:
     end = data.find(b"\r\n\r\n")
     if end < 0:
         return None
-    if data[9:10] != b"2":
+    not_modified = data[9:12] == b"304"
+    if data[9:10] != b"2" and not not_modified:
         raise UnexpectedAnswer(data.decode("utf-8", "replace"))
-    if is_head:
+    if is_head or not_modified:
         return end + 4
     length = _LENGTH.search(data, 0, end)
     return end + 4 + (int(length[1]) if length else 0)
@@ -89,7 +83,7 @@ class Replay:
     """
     Small requests over several kept connections, one at a time on each.
 
-    `requests` are complete, bodies included, and must not run out.
+    `requests` are complete, bodies included.
     """
 
     port: int
@@ -107,118 +101,34 @@ class Replay:
         """
         Make requests for about that long; returns what each took, in seconds.
 
-        Every request that was made has been answered when this returns.
+        Every request that was made has been answered when this returns, early if there are no more.
         """
         took: list[float] = []
         until = time.perf_counter() + seconds
-        poll = select.epoll()
-        by_number = {player.socket.fileno(): player for player in self._players}
-        for number, player in by_number.items():
-            poll.register(number, select.EPOLLIN)
-            player.send(next(self.requests))
-        waiting = len(self._players)
-        while waiting:
-            events = poll.poll(PATIENCE)
-            if not events:
-                raise UnexpectedAnswer(f"no answer within {PATIENCE:.0f} s")
-            for number, _ in events:
-                player = by_number[number]
-                elapsed = player.hear()
-                if elapsed is None:
-                    continue
-                took.append(elapsed)
-                if time.perf_counter() < until:
-                    player.send(next(self.requests))
-                else:
-                    waiting -= 1
-        poll.close()
+        with closing(select.epoll()) as poll:
+            busy = {player.socket.fileno(): player for player in self._players if self._send(player)}
+            for number in busy:
+                poll.register(number, select.EPOLLIN)
+            while busy:
+                events = poll.poll(PATIENCE)
+                if not events:
+                    raise UnexpectedAnswer(f"no answer within {PATIENCE:.0f} s")
+                for number, _ in events:
+                    elapsed = busy[number].hear()
+                    if elapsed is None:
+                        continue
+                    took.append(elapsed)
+                    if time.perf_counter() >= until or not self._send(busy[number]):
+                        del busy[number]
         return took
+
+    def _send(self, player: _Player) -> bool:
+        request = next(self.requests, None)
+        if request is not None:
+            player.send(request)
+        return request is not None
 
     def close(self) -> None:
         """Let go of the connections."""
         for player in self._players:
             player.socket.close()
-
-
-@frozen(eq=False)
-class Piece:
-    """A file in memory to upload from, over and over; every page of it is really there."""
-
-    descriptor: int
-    size: int
-
-    @classmethod
-    def make(cls, content: bytes) -> Piece:
-        """Put `content` where `sendfile` can take it from."""
-        descriptor = os.memfd_create("upload")
-        view = memoryview(content)
-        while view:
-            view = view[os.write(descriptor, view) :]
-        return cls(descriptor, len(content))
-
-    def close(self) -> None:
-        """Give the memory back."""
-        os.close(self.descriptor)
-
-
-def upload(connection: socket.socket, head: bytes, piece: Piece, size: int) -> None:
-    """
-    Send `head`, and `size` bytes of `piece`; returns when the server says that it has them.
-
-    :raises UnexpectedAnswer: it says something else.
-    """
-    connection.sendall(head, socket.MSG_MORE)
-    left = size
-    while left:
-        start = -left % piece.size
-        # A file's descriptor ignores the socket's timeout, so waiting for room is left to poll.
-        _wait(connection, select.POLLOUT)
-        left -= _send_some(connection, piece, start, min(left, piece.size - start))
-    data = b""
-    while answer_size(data, is_head=False) is None:
-        data += _receive(connection)
-
-
-def _send_some(connection: socket.socket, piece: Piece, start: int, count: int) -> int:
-    try:
-        return os.sendfile(connection.fileno(), piece.descriptor, start, count)
-    except BlockingIOError:
-        return 0
-    except (BrokenPipeError, ConnectionResetError):
-        # A server that refuses says so before it closes.
-        raise UnexpectedAnswer(_receive(connection).decode("utf-8", "replace")) from None
-
-
-def download(connection: socket.socket, head: bytes) -> int:
-    """
-    Send `head` and drop the answer; returns how many bytes its body had.
-
-    :raises UnexpectedAnswer: it is not a success, or ends early.
-    """
-    connection.sendall(head)
-    data = b""
-    while (size := answer_size(data, is_head=False)) is None:
-        data += _receive(connection)
-    body = size - data.index(b"\r\n\r\n") - 4
-    left = size - len(data)
-    flags = 0 if isinstance(connection, ssl.SSLSocket) else socket.MSG_TRUNC
-    while left:
-        dropped = connection.recv_into(_DISCARDED, min(left, len(_DISCARDED)), flags)
-        if not dropped:
-            raise UnexpectedAnswer(f"{left} bytes are missing")
-        left -= dropped
-    return body
-
-
-def _receive(connection: socket.socket) -> bytes:
-    data = connection.recv(_READ)
-    if not data:
-        raise UnexpectedAnswer("the server closed the connection")
-    return data
-
-
-def _wait(connection: socket.socket, event: int) -> None:
-    poll = select.poll()
-    poll.register(connection, event)
-    if not poll.poll(PATIENCE * 1000):
-        raise UnexpectedAnswer(f"nothing happened for {PATIENCE:.0f} s")

@@ -12,6 +12,7 @@ from s3orchestrator.protocol.forms import UNSIGNED_PAYLOAD
 from s3orchestrator.protocol.signer import Signer
 
 REGION = "us-east-1"
+NO_HEADERS: Mapping[bytes, bytes] = {}
 
 # boto3's, which are about as long as anybody's.
 _USER_AGENT = (
@@ -35,7 +36,7 @@ class Sdk:
 
     host: bytes
     access_key_id: str
-    secret: str
+    secret: str = field(repr=False)
     _now: Callable[[], float]
     _signer: Signer = field(init=False)
     _made: int = field(init=False, default=0)
@@ -43,21 +44,36 @@ class Sdk:
     def __attrs_post_init__(self) -> None:
         self._signer = Signer(self.host, REGION, self.access_key_id, self.secret)
 
-    def request(self, method: bytes, path: bytes, query: bytes = b"", body: bytes = b"") -> bytes:
-        """Return a whole request; the hash of its body is signed."""
+    def request(
+        self,
+        method: bytes,
+        path: bytes,
+        query: bytes = b"",
+        body: bytes = b"",
+        headers: Mapping[bytes, bytes] = NO_HEADERS,
+    ) -> bytes:
+        """Return a whole request; the hash of its body is signed, and what `headers` must be (`x-amz-*`)."""
         digest = sha256(body).hexdigest().encode()
-        length = {b"Content-Length": b"%d" % len(body)} if method == b"PUT" else {}
-        return self._head(method, path, query, digest, length) + body
+        has_body = method in (b"PUT", b"POST")
+        length = {b"Content-Length": b"%d" % len(body)} if has_body else {}
+        return self._head(method, path, query, digest, {**length, **headers}) + body
 
-    def upload(self, path: bytes, size: int, payload_hash: bytes = UNSIGNED_PAYLOAD) -> bytes:
+    def upload(
+        self,
+        path: bytes,
+        size: int,
+        payload_hash: bytes = UNSIGNED_PAYLOAD,
+        headers: Mapping[bytes, bytes] = NO_HEADERS,
+        query: bytes = b"",
+    ) -> bytes:
         """Return the head of a PUT of `size` bytes."""
-        return self._head(b"PUT", path, b"", payload_hash, {b"Content-Length": b"%d" % size})
+        return self._head(b"PUT", path, query, payload_hash, {b"Content-Length": b"%d" % size, **headers})
 
     def _head(
         self, method: bytes, path: bytes, query: bytes, payload_hash: bytes, more: Mapping[bytes, bytes]
     ) -> bytes:
         self._made += 1
-        signed = self._signer.sign(method, path, query, {}, payload_hash, now=self._now())
+        signed = self._signer.sign(method, path, query, more, payload_hash, now=self._now())
         invocation = {b"amz-sdk-invocation-id": str(UUID(int=self._made)).encode()}
         headers = {b"Host": self.host} | _FIXED | invocation | signed | dict(more)
         target = path + b"?" + query if query else path

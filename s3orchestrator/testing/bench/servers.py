@@ -7,7 +7,7 @@ import shutil
 import subprocess
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import closing
 from pathlib import Path
 from socket import create_server
@@ -17,12 +17,12 @@ import yaml
 from attrs import define, field
 
 from s3orchestrator.testing.bench.certificate import Certificate
+from s3orchestrator.testing.bench.machine import PROGRAMS
 
-BACKEND_BUCKET = "sink"
 BUCKETS = ("bench", "million")
 ACCESS_KEY_ID, SECRET = "benchkey", "benchsecret"
 
-_PATIENCE = 30.0  # seconds to start or to stop in
+PATIENCE = 30.0  # seconds to start or to stop in
 
 # As one would set it up for large objects: connections kept on both sides, nothing spooled to
 # disk, uploads passed on as they arrive.
@@ -31,7 +31,7 @@ daemon off;
 master_process off;
 pid {directory}/nginx.pid;
 error_log {directory}/nginx.log;
-events {{ worker_connections 1024; }}
+events {{ worker_connections 4096; }}
 http {{
     access_log off;
     keepalive_requests 1000000000;
@@ -43,7 +43,7 @@ http {{
     uwsgi_temp_path {directory}/uwsgi;
     upstream sink {{
         server 127.0.0.1:{sink};
-        keepalive 64;
+        keepalive 512;
         keepalive_requests 1000000000;
     }}
     server {{
@@ -97,7 +97,7 @@ class Server:
         """Start it, and return once it answers a GET of `ready` without a server error."""
         with self.log.open("ab") as log:
             self._process = subprocess.Popen(self.command, stdin=subprocess.DEVNULL, stdout=log, stderr=log)
-        until = time.monotonic() + _PATIENCE
+        until = time.monotonic() + PATIENCE
         while not self._answers(ready):
             if time.monotonic() > until or self._process.poll() is not None:
                 self.stop()
@@ -111,7 +111,7 @@ class Server:
             return
         self._process.terminate()
         try:
-            self._process.wait(_PATIENCE)
+            self._process.wait(PATIENCE)
         except subprocess.TimeoutExpired:
             self._process.kill()
             self._process.wait()
@@ -155,15 +155,26 @@ def nginx(directory: Path, backend: Server, tls: Certificate, *, large_buffers: 
             buffers=buffers,
         )
     )
-    program = shutil.which("nginx", path="/usr/sbin:/usr/bin:/usr/local/sbin:/usr/local/bin")
+    program = shutil.which("nginx", path=PROGRAMS)
     if program is None:
         raise CannotStart("nginx is not installed: make prerequisites")
     command = [program, "-p", str(directory), "-c", str(configuration)]
     return Server(command, port, directory / "nginx.out", secure_port)
 
 
-def orchestrator(directory: Path, backend: Server, tls: Certificate) -> Server:
-    """Ourselves, with the settings that a new user has; not started."""
+def orchestrator(
+    directory: Path,
+    backend: Server,
+    tls: Certificate,
+    *,
+    database: Mapping[str, Any] | None = None,
+    workers: int | None = None,
+) -> Server:
+    """
+    Ourselves, with the settings that a new user has; not started.
+
+    `database` are settings of the ledger, which is a file in `directory` unless they say otherwise.
+    """
     port, secure_port = free_port(), free_port()
     listeners: list[dict[str, Any]] = [
         {"address": f"127.0.0.1:{port}"},
@@ -172,8 +183,13 @@ def orchestrator(directory: Path, backend: Server, tls: Certificate) -> Server:
             "tls": {"cert_file": str(tls.cert_file), "key_file": str(tls.key_file)},
         },
     ]
+    settings = {
+        "server": {"listeners": listeners} | ({"workers": workers} if workers is not None else {}),
+        "database": dict(database or {"path": str(ledger_path(directory))}),
+        **_storage(backend.port, backend_bucket(directory)),
+    }
     configuration = directory / "config.yaml"
-    configuration.write_text(yaml.safe_dump(_settings(directory, listeners, backend.port), sort_keys=False))
+    configuration.write_text(yaml.safe_dump(settings, sort_keys=False))
     program = str(Path(sys.executable).with_name("s3orchestrator"))
     command = [program, "serve", "--config", str(configuration)]
     return Server(command, port, directory / "orchestrator.log", secure_port)
@@ -184,15 +200,18 @@ def ledger_path(directory: Path) -> Path:
     return directory / "ledger.db"
 
 
-def _settings(directory: Path, listeners: list[dict[str, Any]], sink_port: int) -> dict[str, Any]:
+def backend_bucket(directory: Path) -> str:
+    """The bucket that the orchestrator of that directory has to itself in the sink."""
+    return f"sink-{directory.name}"
+
+
+def _storage(sink_port: int, bucket: str) -> dict[str, Any]:
     return {
-        "server": {"listeners": listeners},
-        "database": {"path": str(ledger_path(directory))},
         "backends": [
             {
                 "name": "sink",
                 "endpoint": f"http://127.0.0.1:{sink_port}",
-                "bucket": BACKEND_BUCKET,
+                "bucket": bucket,
                 "force_path_style": True,
                 "unsigned_payload": True,
                 "access_key_id": "sinkkey",

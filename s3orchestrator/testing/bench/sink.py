@@ -13,192 +13,22 @@ import os
 import select
 import socket
 import sys
-from collections.abc import Mapping
 from contextlib import suppress
-from hashlib import md5
 from itertools import count
-from urllib.parse import parse_qs, unquote
-from xml.sax.saxutils import escape
 
-from attrs import define, field, frozen
+from attrs import define, field
+
+from s3orchestrator.testing.bench.shelf import Request, Shelf
 
 PIECE = 64 << 20  # what GETs are made of, over and over
-SMALL = 64 << 10  # bodies up to here are read, so that their ETags can be MD5s as S3's are
-MAX_LISTED = 1000  # S3's own
+# Bodies up to here are read, so that their ETags can be MD5s as S3's are: we keep such a body until it is
+# stored, and compare.
+READ = 1 << 20
 
 _READ = 256 << 10
+_TURNS = 8  # until others are looked at
+_COPIED = 64 << 10  # as much is cheaper to copy than to send by itself
 _DISCARDED = bytearray(1 << 20)  # never written to: MSG_TRUNC copies nothing
-_MODIFIED = "2026-01-01T00:00:00.000Z"
-_REASONS = {
-    100: b"Continue",
-    200: b"OK",
-    204: b"No Content",
-    206: b"Partial Content",
-    404: b"Not Found",
-    412: b"Precondition Failed",
-    416: b"Range Not Satisfiable",
-    501: b"Not Implemented",
-}
-
-
-@frozen
-class Held:
-    """What is known of an object; `headers` are sent back as they came."""
-
-    size: int
-    etag: str
-    headers: tuple[tuple[bytes, bytes], ...] = ()
-
-
-@frozen
-class Request:
-    """A head, taken apart. `name` is the whole path, so one sink is any number of buckets."""
-
-    method: bytes
-    name: str
-    query: Mapping[str, list[str]]
-    headers: Mapping[bytes, bytes]
-
-    @property
-    def length(self) -> int:
-        """Bytes of the body that follows."""
-        return int(self.headers.get(b"content-length", b"0"))
-
-    @classmethod
-    def parse(cls, head: bytes) -> Request:
-        """Read what comes before the empty line; only well-behaved clients are expected."""
-        first, *lines = head.split(b"\r\n")
-        method, target, _ = first.split(b" ")
-        path, _, query = target.decode().partition("?")
-        headers = {}
-        for line in lines:
-            name, _, value = line.partition(b":")
-            headers[name.lower()] = value.strip()
-        return cls(method, unquote(path), parse_qs(query, keep_blank_values=True) if query else {}, headers)
-
-
-@frozen
-class Answer:
-    """A head and a small body, or a head and `length` bytes of nothing in particular."""
-
-    status: int
-    headers: tuple[tuple[bytes, bytes], ...] = ()
-    body: bytes = b""
-    length: int | None = None
-
-    def head(self) -> bytes:
-        """The bytes up to the empty line, included."""
-        length = len(self.body) if self.length is None else self.length
-        lines = [b"HTTP/1.1 %d %s\r\nContent-Length: %d\r\n" % (self.status, _REASONS[self.status], length)]
-        lines += [b"%s: %s\r\n" % header for header in self.headers]
-        lines.append(b"\r\n")
-        return b"".join(lines)
-
-
-@define(eq=False)
-class Shelf:
-    """What was put, by name: decides what each request is answered."""
-
-    _held: dict[str, Held] = field(factory=dict)
-    _made_up: count[int] = field(factory=lambda: count(1))
-
-    def answer(self, request: Request, body: bytes | None) -> Answer:
-        """
-        Answer a request that has been read.
-
-        `body` is None if it was too large to be looked at; then its ETag is made up.
-        """
-        match request.method:
-            case b"GET" if "list-type" in request.query:
-                return self._list(request)
-            case b"GET" if "uploads" in request.query or "versions" in request.query:
-                return _empty_list("ListMultipartUploads" if "uploads" in request.query else "ListVersions")
-            case b"GET" | b"HEAD":
-                return self._get(request)
-            case b"PUT" if not request.query and b"x-amz-copy-source" not in request.headers:
-                return self._put(request, body)
-            case b"DELETE" if not request.query:
-                self._held.pop(request.name, None)
-                return Answer(204)
-        return _refusal(501, "NotImplemented")
-
-    def _put(self, request: Request, body: bytes | None) -> Answer:
-        if b"if-none-match" in request.headers and request.name in self._held:
-            return _refusal(412, "PreconditionFailed")
-        etag = f"{next(self._made_up):032x}" if body is None else md5(body).hexdigest()
-        self._held[request.name] = Held(request.length, etag, _description(request.headers))
-        return Answer(200, ((b"ETag", b'"%s"' % etag.encode()),))
-
-    def _get(self, request: Request) -> Answer:
-        held = self._held.get(request.name)
-        if held is None:
-            return _refusal(404, "NoSuchKey")
-        etag = b'"%s"' % held.etag.encode()
-        if request.headers.get(b"if-match", etag) not in (etag, etag.strip(b'"'), b"*"):
-            return _refusal(412, "PreconditionFailed")
-        headers = ((b"ETag", etag), (b"Last-Modified", b"Thu, 01 Jan 2026 00:00:00 GMT"), *held.headers)
-        wanted = request.headers.get(b"range")
-        if wanted is None:
-            return Answer(200, headers, length=held.size)
-        first, last = _range(wanted, held.size)
-        if first > last:
-            return _refusal(416, "InvalidRange")
-        content_range = (b"Content-Range", b"bytes %d-%d/%d" % (first, last, held.size))
-        return Answer(206, (*headers, content_range), length=last - first + 1)
-
-    def _list(self, request: Request) -> Answer:
-        def given(name: str) -> str:
-            return request.query.get(name, [""])[0]
-
-        bucket = request.name.strip("/")
-        start = f"/{bucket}/"
-        after = given("start-after") or given("continuation-token")
-        keys = sorted(
-            name.removeprefix(start)
-            for name in self._held
-            if name.startswith(start + given("prefix")) and name.removeprefix(start) > after
-        )
-        limit = min(int(given("max-keys") or MAX_LISTED), MAX_LISTED)
-        more = len(keys) > limit
-        entries = "".join(self._entry(start, key) for key in keys[:limit])
-        token = f"<NextContinuationToken>{escape(keys[limit - 1])}</NextContinuationToken>" if more else ""
-        return _document(
-            f"<ListBucketResult><Name>{escape(bucket)}</Name><IsTruncated>{str(more).lower()}</IsTruncated>"
-            f"{token}{entries}</ListBucketResult>"
-        )
-
-    def _entry(self, start: str, key: str) -> str:
-        held = self._held[start + key]
-        return (
-            f"<Contents><Key>{escape(key)}</Key><LastModified>{_MODIFIED}</LastModified>"
-            f"<ETag>&quot;{held.etag}&quot;</ETag><Size>{held.size}</Size></Contents>"
-        )
-
-
-def _description(headers: Mapping[bytes, bytes]) -> tuple[tuple[bytes, bytes], ...]:
-    return tuple(
-        (name, value)
-        for name, value in headers.items()
-        if name.startswith(b"x-amz-meta-") or name == b"content-type"
-    )
-
-
-def _range(wanted: bytes, size: int) -> tuple[int, int]:
-    """The first and the last byte of `bytes=A-B` or `bytes=A-`, as our own backend asks."""
-    first, _, last = wanted.removeprefix(b"bytes=").partition(b"-")
-    return int(first), min(int(last), size - 1) if last else size - 1
-
-
-def _document(text: str) -> Answer:
-    return Answer(200, ((b"Content-Type", b"application/xml"),), text.encode())
-
-
-def _empty_list(what: str) -> Answer:
-    return _document(f"<{what}Result><IsTruncated>false</IsTruncated></{what}Result>")
-
-
-def _refusal(status: int, code: str) -> Answer:
-    return Answer(status, body=f"<Error><Code>{code}</Code></Error>".encode())
 
 
 @define(eq=False)
@@ -224,9 +54,11 @@ class Connection:
         return bool(self._out or self._left)
 
     def move(self) -> bool:
-        """Go on as far as possible without waiting; False when the client has left."""
+        """Go on without waiting, but not for ever; False when the client has left."""
         try:
-            while True:
+            for turn in count():
+                if turn > _TURNS and (self.is_sending or self._discard):
+                    return True  # it is not only this client's bytes that arrive fast
                 if self.is_sending:
                     self._send()
                 elif self._discard:
@@ -241,6 +73,7 @@ class Connection:
             return True
         except OSError:
             return False
+        raise AssertionError("unreachable")
 
     def _send(self) -> None:
         if self._out:
@@ -269,7 +102,7 @@ class Connection:
             if b"expect" in self._request.headers:
                 self._out = b"HTTP/1.1 100 Continue\r\n\r\n"
         length = self._request.length
-        if length > SMALL:
+        if length > READ:
             # A client sends nothing after a body before it has heard of it.
             self._discard, self._buffer = length - len(self._buffer), b""
             if not self._discard:
@@ -289,7 +122,7 @@ class Connection:
             return
         self._out += answer.body
         left = answer.length or 0
-        if left <= SMALL:
+        if left <= _COPIED:
             self._out += bytes(left)
         else:
             self._left = left

@@ -9,7 +9,7 @@ from attrs import define, field
 
 @define
 class Table:
-    """Rows under headings; the first column is text, the others are figures."""
+    """Rows under headings, which may have several lines; the first column is text, the others are figures."""
 
     title: str
     headings: Sequence[str]
@@ -23,10 +23,17 @@ class Table:
 
     def render(self) -> str:
         """Return it as lines of text."""
-        lines = [self.headings, *self.rows]
+        lines = [*self._heading_lines(), *self.rows]
         widths = [max(len(line[column]) for line in lines) for column in range(len(self.headings))]
         text = [self.title, "-" * len(self.title)]
         for first, *others in lines:
             figures = (cell.rjust(width) for cell, width in zip(others, widths[1:], strict=True))
             text.append("  ".join([first.ljust(widths[0]), *figures]).rstrip())
         return "\n".join(text) + "\n"
+
+    def _heading_lines(self) -> list[list[str]]:
+        """Short headings stand at the bottom, next to their figures."""
+        split = [heading.split("\n") for heading in self.headings]
+        height = max(len(lines) for lines in split)
+        padded = [[""] * (height - len(lines)) + lines for lines in split]
+        return [[lines[number] for lines in padded] for number in range(height)]

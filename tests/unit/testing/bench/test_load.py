@@ -9,15 +9,7 @@ from pathlib import Path
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from s3orchestrator.testing.bench.load import (
-    Piece,
-    Replay,
-    UnexpectedAnswer,
-    answer_size,
-    connect,
-    download,
-    upload,
-)
+from s3orchestrator.testing.bench.load import Replay, UnexpectedAnswer, answer_size
 from s3orchestrator.testing.bench.servers import Server, sink
 
 PUT = b"PUT /b/k HTTP/1.1\r\nContent-Length: %d\r\n\r\n"
@@ -54,18 +46,12 @@ class LoadTests(SynchronousTestCase):
         """An answer that is not a success ends the measurement."""
         self.assertRaises(UnexpectedAnswer, self.play, b"GET /b/none HTTP/1.1\r\n\r\n", 1)
 
-    def test_bodies(self) -> None:
-        """What goes up is as long as it was said to be, and what comes down is as long as that."""
-        size = 3_000_001
-        with closing(Piece.make(b"0123456789" * 1000)) as piece, closing(connect(self.server.port)) as client:
-            upload(client, PUT % size, piece, size)
-            self.assertEqual(download(client, GET), size)
-            self.assertEqual(download(client, GET), size)
-
-    def test_refused_download(self) -> None:
-        """A download that is refused has no length."""
-        with closing(connect(self.server.port)) as client:
-            self.assertRaises(UnexpectedAnswer, download, client, b"GET /b/none HTTP/1.1\r\n\r\n")
+    def test_no_more_requests(self) -> None:
+        """Who has nothing more to ask for stops, however much time there is, and no answer gets lost."""
+        requests = iter([PUT % 3 + b"abc"] * 7)
+        with closing(Replay(self.server.port, requests, 5).open()) as replay:
+            self.assertEqual(len(replay.play(float("inf"))), 7)
+            self.assertEqual(replay.play(float("inf")), [])
 
 
 class AnswerSizeTests(SynchronousTestCase):
@@ -78,6 +64,11 @@ class AnswerSizeTests(SynchronousTestCase):
         head = b"HTTP/1.1 200 OK\r\ncontent-length: 5\r\n\r\n"
         self.assertEqual(answer_size(head, is_head=False), len(head) + 5)
         self.assertEqual(answer_size(head, is_head=True), len(head))
+
+    def test_not_modified(self) -> None:
+        """What the client has already comes without a body, whatever length is told."""
+        head = b"HTTP/1.1 304 Not Modified\r\ncontent-length: 5\r\n\r\n"
+        self.assertEqual(answer_size(head, is_head=False), len(head))
 
     def test_failure(self) -> None:
         """An error is an error, however long."""

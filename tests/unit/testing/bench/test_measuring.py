@@ -8,11 +8,11 @@ from pathlib import Path
 from twisted.trial.unittest import SynchronousTestCase
 
 from s3orchestrator.testing.bench.measuring import (
-    Series,
     cpu_seconds,
     forget_peak,
     peak,
     percentile,
+    processes,
     resident,
 )
 
@@ -26,6 +26,19 @@ class ProcessTests(SynchronousTestCase):
             folder.mkdir(parents=True)
             (folder / "schedstat").write_text(f"{spent} 99 3\n")
         self.assertEqual(cpu_seconds(7, proc), 1.75)
+
+    def test_descendants(self) -> None:
+        """A server is its process and all that descend from it; what any of them has used counts."""
+        proc = Path(self.mktemp())
+        for pid, children, kilobytes in ((7, "8 9 ", 10), (8, "", 20), (9, "11", 30), (11, "", 40)):
+            folder = proc / f"{pid}/task/{pid}"
+            folder.mkdir(parents=True)
+            (folder / "schedstat").write_text("1000000000 0 0\n")
+            (folder / "children").write_text(children)
+            (proc / f"{pid}/status").write_text(f"VmHWM: 1 kB\nVmRSS: {kilobytes} kB\n")
+        self.assertEqual(processes(7, proc), [7, 8, 9, 11])
+        self.assertEqual(cpu_seconds(7, proc), 4.0)
+        self.assertEqual(resident(7, proc), 100 * 1024)
 
     def test_memory(self) -> None:
         """The resident size and its peak are told in bytes."""
@@ -45,14 +58,7 @@ class ProcessTests(SynchronousTestCase):
         self.assertLess(peak(mine), with_it - (64 << 20))
 
 
-class FiguresTests(SynchronousTestCase):
-    def test_series(self) -> None:
-        """Of several rounds the least and the median are told."""
-        series = Series()
-        for value in (3.0, 1.0, 8.0):
-            series.add(value)
-        self.assertEqual((series.least, series.median), (1.0, 3.0))
-
+class PercentileTests(SynchronousTestCase):
     def test_percentile(self) -> None:
         """A share of the values is not above it; the whole share is the most there was."""
         values = [float(value) for value in range(100, 0, -1)]

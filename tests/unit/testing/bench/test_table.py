@@ -18,6 +18,12 @@ class TableTests(SynchronousTestCase):
             "Cost\n----\n               µs  guide\nGET             9  ≤ 220\noverwriting  1000\n",
         )
 
+    def test_headings_of_several_lines(self) -> None:
+        """The last line of each heading is next to the figures."""
+        table = Table("Cost", ["", "CPU\nmin", "rate"])
+        table.add("GET", "9", "10")
+        self.assertEqual(table.render(), "Cost\n----\n     CPU\n     min  rate\nGET    9    10\n")
+
     def test_wrong_width(self) -> None:
         """A row that does not fit is a mistake."""
         self.assertRaises(ValueError, Table("Cost", ["", "µs"]).add, "GET")
