@@ -101,6 +101,10 @@ bench: venv prerequisites  ## cost per request and per GB, beside nginx; FULL=1 
 bench-compare: venv  ## two runs of it beside each other (A=before.json B=after.json)
 	$(PYTHON) -m s3orchestrator.testing.bench.comparing $(A) $(B)
 
+.PHONY: bench-page
+bench-page: venv  ## show a run of it in docs/performance.rst (JSON=run.json)
+	$(PYTHON) -m s3orchestrator.testing.bench.page $(JSON)
+
 .PHONY: clean
 clean:  ## remove everything that was made or downloaded
 	rm -rf .venv .cache .hypothesis build dist *.egg-info

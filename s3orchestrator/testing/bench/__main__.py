@@ -7,26 +7,15 @@ import sys
 import tempfile
 import time
 from argparse import ArgumentParser, Namespace
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
-from attrs import define, field, frozen
+from attrs import define, field
 
-from s3orchestrator.testing.bench import (
-    bodies,
-    copying,
-    databases,
-    fairness,
-    memory,
-    mixed,
-    multipart,
-    pages,
-    scale,
-    small,
-    workers,
-)
 from s3orchestrator.testing.bench.load import UnexpectedAnswer
 from s3orchestrator.testing.bench.machine import described
+from s3orchestrator.testing.bench.measurements import MEASUREMENTS
+from s3orchestrator.testing.bench.plots import write
 from s3orchestrator.testing.bench.report import Figure, Report
 from s3orchestrator.testing.bench.servers import CannotStart
 from s3orchestrator.testing.bench.showing import aims, tables
@@ -34,29 +23,6 @@ from s3orchestrator.testing.bench.stage import FULL, QUICK, USUAL, Effort, Stage
 from s3orchestrator.testing.bench.targets import judged
 
 KEPT = Path(".cache/bench")
-
-
-@frozen
-class Measurement:
-    """Something that can be measured by itself."""
-
-    title: str
-    make: Callable[[Stage], list[Figure]]
-
-
-MEASUREMENTS: Mapping[str, Measurement] = {
-    "small": Measurement(small.TITLE, small.small),
-    "bodies": Measurement(bodies.TITLE, bodies.bodies),
-    "multipart": Measurement(multipart.TITLE, multipart.multipart),
-    "copying": Measurement(copying.TITLE, copying.copying),
-    "pages": Measurement(pages.TITLE, pages.pages),
-    "mixed": Measurement(mixed.TITLE, mixed.mixed),
-    "fairness": Measurement(fairness.TITLE, fairness.fairness),
-    "memory": Measurement(memory.TITLE, memory.memory),
-    "databases": Measurement(databases.TITLE, databases.databases),
-    "scale": Measurement(scale.TITLE, scale.scale),
-    "workers": Measurement(workers.TITLE, workers.workers),
-}
 
 
 @define
@@ -103,6 +69,7 @@ def main(arguments: Sequence[str]) -> int:
     kept = options.json or KEPT / f"{time.strftime('%Y%m%d-%H%M%S', time.gmtime(began))}.json"
     kept.parent.mkdir(parents=True, exist_ok=True)
     kept.write_text(report.to_json(), "utf-8")
+    write(report, kept.parent, f"{kept.stem}-")
     print(f"{about['took']}; written to {kept}")
     return 1 if run.problems else 0
 

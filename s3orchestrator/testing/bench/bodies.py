@@ -70,7 +70,6 @@ def store_bodies(server: Server, piece: Piece, sizes: list[int]) -> None:
 
 def _cases(stage: Stage, piece: Piece, size: int) -> list[Case]:
     name, seconds = f"large/{size}", stage.effort.seconds
-    tls = stage.tls.client()
     chunked = {
         kind: putting(piece, lambda sdk, make=make: make(sdk, path_of(name), piece, size))  # type: ignore[misc]
         for kind, make in ((SIGNED_CHUNKS, signed_chunks), (UNSIGNED_CHUNKS, unsigned_chunks))
@@ -85,21 +84,22 @@ def _cases(stage: Stage, piece: Piece, size: int) -> list[Case]:
     if not stage.effort.every:
         # What TLS and hashing add is seen at the smaller sizes already.
         plain, secure = (plain, {GET, PUT, UNSIGNED_CHUNKS}) if size <= LARGE else ({GET, PUT}, {GET, PUT})
-    ways: list[tuple[ssl.SSLContext | None, str, set[str]]] = [(None, "", plain), (tls, ", TLS", secure)]
+    ways: list[tuple[ssl.SSLContext | None, set[str]]] = [(None, plain), (stage.tls.client(), secure)]
     return [
         Case(
-            _what(kind, size) + suffix,
+            body_name(kind, size, tls=context is not None),
             moved(move, size, seconds, context),
             per="GB",
             at={"bytes": size, "tls": float(context is not None)},
             at_servers=(OURS, NGINX, TUNED) if size == LARGE else (OURS, NGINX),
         )
-        for context, suffix, kinds in ways
+        for context, kinds in ways
         for kind, move in moves.items()
         if kind in kinds
     ]
 
 
-def _what(kind: str, size: int) -> str:
+def body_name(kind: str, size: int, *, tls: bool) -> str:
+    """What the figures of a case are found under."""
     method, comma, form = kind.partition(",")
-    return f"{method} {size_name(size)}{comma}{form}"
+    return f"{method} {size_name(size)}{comma}{form}" + ", TLS" * tls

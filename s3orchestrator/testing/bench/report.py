@@ -105,17 +105,22 @@ class Report:
                 yield figure
 
     def to_json(self) -> str:
-        """Write it down, with what follows from the values as well: others read it, too."""
-        content = {
-            "format": FORMAT,
-            "about": dict(self.about),
+        """
+        Write it down, a figure to a line.
+
+        What follows from the values is there as well, for others who read it.
+        """
+        content: dict[str, list[Any]] = {
             "targets": [asdict(verdict) | {"verdict": verdict.word} for verdict in self.verdicts],
             "figures": [
                 asdict(figure) | {"minimum": figure.least, "median": figure.median} for figure in self.figures
             ],
             "problems": list(self.problems),
         }
-        return json.dumps(content, indent=1, ensure_ascii=False) + "\n"
+        lines = [f'"format": {FORMAT}', f'"about": {_json(dict(self.about), indent=1)}']
+        for name, each in content.items():
+            lines.append(f'"{name}": [\n' + ",\n".join(map(_json, each)) + "\n]")
+        return "{\n" + ",\n".join(lines) + "\n}\n"
 
     @classmethod
     def from_json(cls, text: str) -> Report:
@@ -137,6 +142,10 @@ class Report:
             self,
             figures=[evolve(each, guide=guides.get(each.name, each.guide)) for each in self.figures],
         )
+
+
+def _json(value: Any, indent: int | None = None) -> str:
+    return json.dumps(value, ensure_ascii=False, indent=indent)
 
 
 def _without(content: Mapping[str, Any], *names: str) -> dict[str, Any]:

@@ -49,16 +49,16 @@ def tables(case: str, title: str, figures: Sequence[Figure]) -> list[Table]:
         units = {figure.measure: figure.unit for figure in figures if figure.what == what}
         kinds.setdefault(tuple(units.items()), []).append(what)
     return [
-        _table(f"{case}: {title}", dict(units), [figure for figure in figures if figure.what in whats])
-        for units, whats in kinds.items()
+        _table(f"{case}: {title}", dict(units), [figure for figure in figures if figure.what in names])
+        for units, names in kinds.items()
     ]
 
 
 def _table(title: str, units: Mapping[str, str], figures: Sequence[Figure]) -> Table:
     """A line for everything that was done; the last columns say how we compare and what was aimed at."""
     columns = _columns(units, figures)
-    whos = _each(figure.who for figure in figures)
-    with_ratio = CPU in units and {OURS, NGINX} <= set(whos)
+    servers = _each(figure.who for figure in figures)
+    with_ratio = CPU in units and {OURS, NGINX} <= set(servers)
     with_guide = any(figure.guide for figure in figures)
     headings = ["", *(column.heading(units) for column in columns)]
     headings += ["CPU\nours / nginx"] * with_ratio + ["guide"] * with_guide

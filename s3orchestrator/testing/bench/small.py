@@ -47,7 +47,9 @@ def _cases(stage: Stage, connections: int) -> list[Case]:
         "DELETE": deleted(connections, int(DOOMED * seconds)),
     }
     at = {"connections": connections}
-    return [
-        Case(f"{name}, {connections} connection{'s' if connections > 1 else ''}", load, at=at)
-        for name, load in loads.items()
-    ]
+    return [Case(request_name(kind, connections), load, at=at) for kind, load in loads.items()]
+
+
+def request_name(kind: str, connections: int) -> str:
+    """What the figures of a case are found under."""
+    return f"{kind}, {connections} connection" + "s" * (connections > 1)
