@@ -7,14 +7,14 @@ import sys
 import tempfile
 import time
 from argparse import ArgumentParser, Namespace
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from attrs import define, field
 
 from s3orchestrator.testing.bench.load import UnexpectedAnswer
 from s3orchestrator.testing.bench.machine import described
-from s3orchestrator.testing.bench.measurements import MEASUREMENTS
+from s3orchestrator.testing.bench.measurements import MEASUREMENTS, Measurement
 from s3orchestrator.testing.bench.plots import write
 from s3orchestrator.testing.bench.report import Figure, Report
 from s3orchestrator.testing.bench.servers import CannotStart
@@ -30,12 +30,13 @@ class Run:
     """The measurements of a run, one after the other: one that fails leaves the others alone."""
 
     stage: Stage
+    measurements: Mapping[str, Measurement] = MEASUREMENTS
     figures: list[Figure] = field(init=False, factory=list)
     problems: list[str] = field(init=False, factory=list)
 
     def make(self, name: str) -> None:
         """Make a measurement, and show it."""
-        measurement = MEASUREMENTS[name]
+        measurement = self.measurements[name]
         began = time.monotonic()
         try:
             found = measurement.make(self.stage)
@@ -64,8 +65,7 @@ def main(arguments: Sequence[str]) -> int:
                 run.make(name)
     about["took"] = f"{(time.time_ns() / 1e9 - began) / 60:.1f} minutes"
     report = judged(Report(about, run.figures, problems=run.problems))
-    if not options.only:
-        print(aims(report).render())
+    print(aims(report).render())
     kept = options.json or KEPT / f"{time.strftime('%Y%m%d-%H%M%S', time.gmtime(began))}.json"
     kept.parent.mkdir(parents=True, exist_ok=True)
     kept.write_text(report.to_json(), "utf-8")

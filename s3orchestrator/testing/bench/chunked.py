@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import zlib
 from collections.abc import Iterator
+from functools import lru_cache
 from hashlib import sha256
 
 from s3orchestrator.protocol.keys import SigningKeys
@@ -45,10 +46,8 @@ def _signed(sdk: Sdk, head: bytes, piece: Piece, sizes: list[int]) -> Iterator[t
 def unsigned_chunks(sdk: Sdk, path: bytes, piece: Piece, size: int) -> Parts:
     """Return the parts of an upload as boto3 makes it over TLS: a CRC-32 follows."""
     sizes = _sizes(size, UNSIGNED_CHUNK)
-    crc = 0
-    for each in sizes:
-        crc = zlib.crc32(piece.content[:each], crc)
-    trailer = b"0\r\nx-amz-checksum-crc32:%s\r\n\r\n" % base64.b64encode(crc.to_bytes(4, "big"))
+    crc = base64.b64encode(_crc(piece, size).to_bytes(4, "big"))
+    trailer = b"0\r\nx-amz-checksum-crc32:%s\r\n\r\n" % crc
     overhead = sum(len(b"%x\r\n\r\n" % each) for each in sizes) + len(trailer)
     headers = _decoded(size) | {b"x-amz-trailer": b"x-amz-checksum-crc32"}
     before = sdk.upload(path, size + overhead, _UNSIGNED, headers)
@@ -57,6 +56,15 @@ def unsigned_chunks(sdk: Sdk, path: bytes, piece: Piece, size: int) -> Parts:
         parts.append((before + b"%x\r\n" % each, each))
         before = b"\r\n"
     return [*parts, (before + trailer, 0)]
+
+
+@lru_cache
+def _crc(piece: Piece, size: int) -> int:
+    """Kept, so that an upload begins at once when it is made again."""
+    crc = 0
+    for each in _sizes(size, UNSIGNED_CHUNK):
+        crc = zlib.crc32(piece.content[:each], crc)
+    return crc
 
 
 def _sizes(size: int, chunk: int) -> list[int]:

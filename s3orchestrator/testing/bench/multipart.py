@@ -27,7 +27,6 @@ PART = 64 * MIB
 
 _UPLOAD_ID = re.compile(rb"<UploadId>([^<]+)</UploadId>")
 _ETAG = re.compile(rb'\r\netag: *"([0-9a-f]+)"', re.IGNORECASE)
-_COMPLETED = 5  # uploads at a time whose completion is measured: one is too short
 _new = count()
 
 
@@ -68,13 +67,12 @@ def multipart(stage: Stage) -> list[Figure]:
     size = stage.effort.large
     with (
         closing(Piece.make(os.urandom(PART))) as piece,
-        closing(Piece.make(bytes(MIB))) as light,
         stage.orchestrator() as ours,
         stage.nginx() as theirs,
     ):
         cases = [
             Case(f"parts of {size_name(size)}", _parts(piece, size), per="GB"),
-            Case(f"complete {size_name(size)}", _complete(light, size), per="operation"),
+            Case(f"complete {size_name(size)}", _complete(piece, size), per="operation"),
         ]
         return interleaved("multipart", cases, {OURS: ours, NGINX: theirs}, stage.effort.rounds)
 
@@ -94,10 +92,9 @@ def _complete(piece: Piece, size: int) -> Load:
     @contextmanager
     def load(server: Server) -> Iterator[Act]:
         with closing(connect(server.port)) as connection:
-            begun = [_Upload(connection, sdk_for(server)) for _ in range(_COMPLETED)]
-            for each in begun:
-                for _ in range(size // PART):
-                    each.put_part(piece, PART)
-            yield lambda: timed(lambda: [each.complete() for each in begun])
+            begun = _Upload(connection, sdk_for(server))
+            for _ in range(size // PART):
+                begun.put_part(piece, PART)
+            yield lambda: timed(lambda: [begun.complete()])
 
     return load

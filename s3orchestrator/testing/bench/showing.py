@@ -109,15 +109,11 @@ def _each(values: Iterable[str]) -> list[str]:
 
 
 def aims(report: Report) -> Table:
-    """Return what was aimed at, and what has become of it."""
+    """Return what was aimed at, and what has become of it, as far as it was measured."""
     table = Table("What is aimed at", ["", "of", "at most", "min", "median", ""])
     for verdict in report.verdicts:
-        table.add(
-            verdict.aim,
-            verdict.what,
-            f"{verdict.limit:g} {verdict.unit}".rstrip(),
-            number(verdict.least) if verdict.least is not None else "",
-            number(verdict.median) if verdict.median is not None else "",
-            verdict.word,
-        )
+        if verdict.least is not None and verdict.median is not None:
+            limit = f"{verdict.limit:g} {verdict.unit}"
+            figures = (number(verdict.least), number(verdict.median))
+            table.add(verdict.aim, verdict.what, limit, *figures, verdict.word)
     return table

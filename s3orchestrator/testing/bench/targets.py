@@ -65,7 +65,6 @@ def _ratio(figure: Figure, base: Figure | None, take: Callable[[Figure], float])
 
 
 _GET = "GET 1 KiB, verify + ledger + backend"
-_PUT = "PUT 1 KiB, durable, 32 connections"
 _NO_BACKEND = "HEAD, 304"
 _FAIRNESS = "small GETs beside three hashed uploads"
 _MEMORY = "growth of RSS over idle"
@@ -74,8 +73,7 @@ _UPLOADS = "beside 3 PUTs, SHA-256 signed"
 
 TARGETS = (
     Target(_GET, "small", "GET, 32 connections", 150),
-    Target(_PUT, "small", "PUT, new keys, 32 connections", 220),
-    Target(_PUT, "small", "PUT, overwriting, 32 connections", 220),
+    Target("PUT 1 KiB, durable, 32 connections", "small", "PUT, new keys, 32 connections", 220),
     Target(_NO_BACKEND, "small", "HEAD, 32 connections", 80),
     Target(_NO_BACKEND, "small", "304, 32 connections", 80),
     Target("GET 64 MiB plain", "bodies", "GET 64 MiB", 0.35, of=NGINX),
