@@ -223,6 +223,19 @@ def _memory(path: str, backend: BackendConfig, problems: Problems) -> None:
     problems.warn(f"{path}.type", f'"{backend.name}" forgets all its objects when the process stops')
 
 
+def _workers(config: Config, problems: Problems) -> None:
+    if config.server.workers == 1:
+        return
+    for index, backend in enumerate(config.backends):
+        if backend.type == "memory":
+            path = f"backends[{index}].type"
+            problems.error(
+                "server.workers",
+                f'cannot be more than 1: each process would have a "{backend.name}" of its own in its memory',
+                using=["server.workers", path],
+            )
+
+
 def _s3(path: str, backend: BackendConfig, problems: Problems) -> None:
     for name, hint in (("endpoint", "write https://… or http://…"), ("bucket", "name the bucket there")):
         if not getattr(backend, name):
@@ -321,6 +334,7 @@ _RULES: tuple[Callable[[Config, Problems], None], ...] = (
     _credential_names,
     _database,
     _mode,
+    _workers,
     _backends,
     _places,
     _copies,

@@ -212,6 +212,20 @@ def _whole(digits: str) -> int:
     return int(digits) if len(digits) < 100 else MAX_INTEGER + 1
 
 
+AUTO = 0  # processes: as many as there are cores
+MOST_PROCESSES = 256  # more cores than that are several machines' worth
+
+
+def parse_processes(text: str) -> int:
+    """How many processes: a number, or `auto`."""
+    if text == "auto":
+        return AUTO
+    number = int(text) if text.isascii() and text.isdecimal() and len(text) < 10 else AUTO
+    if not 1 <= number <= MOST_PROCESSES:
+        raise ScalarError(f"is neither auto nor a number from 1 to {MOST_PROCESSES}")
+    return number
+
+
 _MODE = re.compile(r"0?[0-7]{3}")
 
 
@@ -375,6 +389,12 @@ SECRET = Scalar("secret text", parse_secret, lambda _: "***", secret=True)
 
 FileMode = Annotated[int, Scalar("octal permissions", parse_mode, lambda mode: f'"{mode:04o}"')]
 """Permission bits."""
+
+Processes = Annotated[
+    int,
+    Scalar("number, or ``auto``", parse_processes, lambda number: "auto" if number == AUTO else str(number)),
+]
+"""A number of processes, `AUTO` for as many as there are cores."""
 
 Duration = Annotated[float, Scalar("duration", parse_duration, format_duration)]
 """Seconds, written with units in the file."""

@@ -7,7 +7,15 @@ from typing import Literal
 from attrs import frozen
 
 from s3orchestrator.config.places import Place, PlaceText, parse_place
-from s3orchestrator.config.scalars import Domain, Duration, FileMode, Size, parse_duration, parse_size
+from s3orchestrator.config.scalars import (
+    Domain,
+    Duration,
+    FileMode,
+    Processes,
+    Size,
+    parse_duration,
+    parse_size,
+)
 from s3orchestrator.config.settings import at_least, from_to_below, section, setting, several
 
 
@@ -71,6 +79,11 @@ class ServerConfig:
         doc="Where to listen: ``host:port``; ``:port`` for every IPv4 address, ``[::]:port`` for every "
         "address of either kind; ``unix:/path`` for a Unix socket; ``systemd:name`` for the sockets of that "
         "name that systemd opens. Required, unless there are ``listeners``.",
+    )
+    workers: Processes = setting(
+        1,
+        doc="How many processes serve clients. ``1``: this one does all there is to do. More: it only keeps "
+        "them going and does what is done in the background. ``auto``: as many as this machine has cores.",
     )
     log_level: Literal["debug", "info", "warn", "error"] = setting(
         "info", reloadable=True, doc="The least that is logged; the audit trail always is."

@@ -5,6 +5,7 @@ from __future__ import annotations
 from twisted.trial.unittest import SynchronousTestCase
 
 from s3orchestrator.config.loader import load
+from s3orchestrator.config.scalars import AUTO
 from tests.unit.config.samples import BACKENDS, BUCKETS, MINIMAL, SERVER, errors, warnings
 
 DIRECTORY = "backends: [{name: disk, type: directory, path: /disk}]\n"
@@ -223,6 +224,20 @@ class ServerTests(SynchronousTestCase):
         self.assertEqual(
             [*errors(self.server("domains: [s3.example.net, S3.example.net]"))], ["server.domains[1]"]
         )
+
+    def test_workers(self) -> None:
+        """A number of processes, or as many as there are cores; not with a backend in memory."""
+        for text, number in (("1", 1), ("4", 4), ("auto", AUTO)):
+            loaded = load(self.server(f"workers: {text}"), {})
+            self.assertEqual(loaded.config.server.workers, number)
+        for text in ("0", "-1", "257", "many", "1.5"):
+            refused = errors(self.server(f"workers: {text}"))
+            self.assertIn("is neither auto nor a number from 1 to 256", refused["server.workers"])
+        in_memory = "backends:\n  - {name: ram, type: memory}\n"
+        for text in ("2", "auto"):
+            refused = errors(SERVER + f"  workers: {text}\n" + BUCKETS + in_memory)
+            self.assertIn('a "ram" of its own in its memory', refused["server.workers"])
+        self.assertEqual(errors(SERVER + "  workers: 1\n" + BUCKETS + in_memory), {})
 
 
 class ModeTests(SynchronousTestCase):
