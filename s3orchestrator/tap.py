@@ -65,15 +65,18 @@ class OrchestratorService(Service):
             config, reactor, source=self._source, notifier=notifier, inherited=take_sockets()
         )
         self._orchestrator = orchestrator
+        orchestrator.failed = self._give_up
         on_hangup(reactor, orchestrator.reload)
         start(orchestrator.start()).addCallbacks(lambda _: begun(reactor), self._failed)
 
     def _failed(self, failure: Failure) -> None:
+        if not failure.check(CancelledError):  # told to stop before it had begun
+            self._give_up(f"cannot start: {failure.value}")
+
+    def _give_up(self, reason: str) -> None:
         from twisted.internet import reactor
 
-        if failure.check(CancelledError):
-            return  # told to stop before it had begun
-        self.log.critical("cannot start: {error}", error=str(failure.value))
+        self.log.critical("{reason}", reason=reason)
         exit_with(1)
         reactor.callLater(0, reactor.stop)
 

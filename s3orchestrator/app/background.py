@@ -84,9 +84,11 @@ class Services:
         """Begin with the prober, which also has its turn before anybody is served."""
         return cls(core, Prober(core.backends, core.ledger.blobs, core.cleaner, core.reactor))
 
-    def build(self) -> Background:
+    def build(self, *, is_one_of_several: bool = False) -> Background:
         """
         Return those of the mode: an `api` instance has only what each instance needs for itself.
+
+        So has one of several processes, for whom another does the rest.
         """
         config, core = self._core.config, self._core
         ledger = core.ledger
@@ -113,7 +115,7 @@ class Services:
         ]
         if ledger.database.operations.is_shared:
             own.append(self._own("buckets", MINUTE, core.objects.catalog.reload))
-        if config.mode == "api":
+        if config.mode == "api" or is_one_of_several:
             return Background.of(own, self._intervals)
         return Background.of(
             [

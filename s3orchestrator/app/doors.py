@@ -2,29 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Coroutine, Mapping, Sequence
 from random import Random
+from typing import Any, Protocol
 
 from attrs import define, field
 from twisted.web.resource import Resource
 
-from s3orchestrator.app.administration import Administration
-from s3orchestrator.app.background import HOUR, Background
 from s3orchestrator.app.certificates import Certificates
 from s3orchestrator.app.core import Core
-from s3orchestrator.app.monitoring import Monitoring
+from s3orchestrator.app.office import IOffice
 from s3orchestrator.app.process import most_connections
+from s3orchestrator.app.reloading import TakeOver, nobody_else
 from s3orchestrator.config.features import RateLimitConfig
 from s3orchestrator.config.live import Live
 from s3orchestrator.config.sections import Config
-from s3orchestrator.services.periodic import Periodic
+from s3orchestrator.config.server import ListenerConfig
+from s3orchestrator.config.shares import part_of, part_of_rate
 from s3orchestrator.telemetry.http import TRAFFIC
-from s3orchestrator.telemetry.logging import make_logger
 from s3orchestrator.web.admission import Admission, Pool
 from s3orchestrator.web.health import Health
 from s3orchestrator.web.inherited import Inherited
 from s3orchestrator.web.limits import Limits
-from s3orchestrator.web.listeners import Listener, open_listener
+from s3orchestrator.web.listeners import Listener, open_listener, tell_of_unused
 from s3orchestrator.web.rate_limit import RateLimit
 from s3orchestrator.web.root import Elsewhere, Root
 from s3orchestrator.web.s3.access import AccessControl, Credentials
@@ -40,22 +40,59 @@ from s3orchestrator.web.tls import ServerTls
 DRAIN_LIMIT = 30.0  # seconds that requests in flight have to finish once we are told to stop
 
 
+class IDoors(Protocol):
+    """Where clients come in, whoever serves them."""
+
+    @property
+    def certificates(self) -> Certificates:
+        """To be looked at now and then."""
+
+    @property
+    def endpoints(self) -> Sequence[str]:
+        """The URLs that clients use; once open."""
+
+    async def open(self) -> None:
+        """
+        Listen everywhere, and return once clients are served.
+
+        :raises OrchestratorError: it cannot be; nobody listens then.
+        """
+
+    def prepare_certificates(self) -> Callable[[], None]:
+        """Read the files again that are in use; see `Doors`."""
+
+    def prepare_others(self, new: Config) -> Coroutine[Any, Any, TakeOver]:
+        """Have other processes do what `TakingOver.prepare` does here."""
+
+    def say_ready(self, ready: bool) -> None:
+        """Tell balancers whether to send requests."""
+
+    async def close(self) -> None:
+        """Refuse new connections, and let what is in flight finish within a limit."""
+
+
 @define(eq=False)
 class Doors:
-    """Listens, from `open` to `close`; `inherited` are sockets that were opened for us."""
+    """
+    Listens at `places`, from `open` to `close`; `inherited` are sockets that were opened for us.
 
-    log = make_logger()
+    `share` is how many processes serve the same clients: each lets in as many of them as are its part.
+    `tells_of_certificates`: one process does so for all.
+    """
+
     _core: Core
-    _background: Background
-    _inherited: Inherited = field(factory=Inherited)
-    _health: Health = field(init=False)
+    _health: Health
+    _office: IOffice
+    _places: Sequence[ListenerConfig]
+    _inherited: Inherited
+    _share: int = 1
+    _tells_of_certificates: bool = True
+    certificates: Certificates = field(init=False)
     _site: StreamingSite = field(init=False)
     _listeners: list[Listener] = field(factory=list, init=False)
-    _administration: Administration = field(init=False)
-    _monitoring: Monitoring = field(init=False)
-    _certificates: Certificates = field(init=False)
 
     def __attrs_post_init__(self) -> None:
+        self.certificates = Certificates(lambda: self._tls, self._core.reactor)
         server = self._config.server
         limits = Limits(
             read_header_timeout=server.read_header_timeout,
@@ -63,23 +100,9 @@ class Doors:
             write_timeout=server.write_timeout,
             idle_timeout=server.idle_timeout,
         )
-        database = self._core.ledger.database
-        self._health = Health(lambda: database.is_away, lambda: database.takes_changes)
         s3: Resource = Elsewhere() if self._config.mode == "worker" else self._s3()
-        self._administration = Administration(self._core, self._background)
-        self._monitoring = Monitoring(self._core, self._health)
-        root = Root(
-            self._health,
-            s3,
-            server.domains,
-            self._administration.resource(),
-            self._monitoring.beside_buckets(),
-            self._rate_limit_settings,
-        )
-        self._certificates = Certificates(lambda: self._tls, self._core.reactor)
-        if any(listener.tls.enabled for listener in server.places):
-            looking = Periodic("certificates", HOUR, self._certificates.run_once, self._core.reactor)
-            self._background.add(looking)
+        office = self._office
+        root = Root(self._health, s3, server.domains, office.admin, office.metrics, self._rate_limit_settings)
         self._site = StreamingSite(root, limits, self._core.reactor, most_connections(), TRAFFIC)
 
     @property
@@ -99,6 +122,11 @@ class Doors:
         """The URLs that clients use; once open."""
         return [endpoint for listener in self._listeners for endpoint in listener.endpoints]
 
+    @property
+    def connections(self) -> int:
+        """How many clients are connected."""
+        return len(self._site.connections)
+
     async def open(self) -> None:
         """
         Listen everywhere.
@@ -107,21 +135,17 @@ class Doors:
         :raises TlsError: a certificate cannot be used; likewise.
         """
         try:
-            self._monitoring.open(self._inherited)
-            for listener in self._config.server.places:
+            self._office.open(self._inherited)
+            for listener in self._places:
                 self._listeners.append(
                     open_listener(self._core.reactor, listener, self._site, self._inherited)
                 )
         except BaseException:
-            await self._stop_listening()
-            await self._monitoring.close()
+            await self.stop_listening()
+            await self._office.close()
             raise
-        if self._inherited.names:
-            self.log.warn(
-                "passed sockets are not used: {names}; no listener is at systemd: and that name",
-                names=", ".join(self._inherited.names),
-            )
-        self._certificates.look()
+        tell_of_unused(self._inherited)
+        self._look_at_certificates()
 
     def prepare_certificates(self) -> Callable[[], None]:
         """
@@ -130,14 +154,11 @@ class Doors:
         :returns: what takes them over, and cannot fail.
         :raises TlsError: they cannot be used; nothing has changed.
         """
-        prepared = [tls.prepare() for tls in self._tls]
+        return prepare(self._tls, self._look_at_certificates)
 
-        def take_over() -> None:
-            for each in prepared:
-                each()
-            self._certificates.look()
-
-        return take_over
+    def prepare_others(self, new: Config) -> Coroutine[Any, Any, TakeOver]:
+        """See `Gate`; here nobody else is to be asked."""
+        return nobody_else(new)
 
     def say_ready(self, ready: bool) -> None:
         """Tell balancers whether to send requests."""
@@ -145,14 +166,19 @@ class Doors:
 
     async def close(self) -> None:
         """Refuse new connections, and let what is in flight finish within a limit."""
-        await self._stop_listening()
-        await self._administration.stop()
+        await self.stop_listening()
+        await self._office.stop()
         await self._site.drain(DRAIN_LIMIT)
-        await self._monitoring.close()
+        await self._office.close()
 
-    async def _stop_listening(self) -> None:
+    async def stop_listening(self) -> None:
+        """Refuse new connections, or leave them to others at the same socket; may be called again."""
         for listener in self._listeners:
             await listener.close()
+
+    def _look_at_certificates(self) -> None:
+        if self._tells_of_certificates:
+            self.certificates.look()
 
     def _s3(self) -> S3Resource:
         core, server = self._core, self._config.server
@@ -170,7 +196,7 @@ class Doors:
         return S3Resource(
             dispatch,
             access,
-            RateLimit(self._rate_limit_settings, core.reactor),
+            RateLimit(core.live.derived(self._part_of_rate), core.reactor),
             self._admission(),
             server.domains,
             core.reactor,
@@ -180,13 +206,33 @@ class Doors:
     def _admission(self) -> Admission:
         server, clock, chance = self._config.server, self._core.reactor, Random().random
 
-        def pool(capacity: int) -> Pool:
+        def pool(limit: int) -> Pool:
+            capacity = part_of(limit, self._share)
             return Pool(capacity, server.admission_wait, server.load_shed_threshold, chance, clock)
 
         if server.limits_apart:
             return Admission(pool(server.max_concurrent_reads), pool(server.max_concurrent_writes))
         both = pool(server.max_concurrent_requests)
         return Admission(both, both)
+
+    def _part_of_rate(self, config: Config) -> RateLimitConfig:
+        return part_of_rate(config.rate_limit, self._share)
+
+
+def prepare(all_of_them: Sequence[ServerTls], look: Callable[[], object]) -> Callable[[], None]:
+    """
+    Read the files of several again; what is returned takes them over, and then calls `look`.
+
+    :raises TlsError: one cannot be used; nothing has changed.
+    """
+    prepared = [tls.prepare() for tls in all_of_them]
+
+    def take_over() -> None:
+        for each in prepared:
+            each()
+        look()
+
+    return take_over
 
 
 def _most_uploads(config: Config) -> Mapping[str, int]:

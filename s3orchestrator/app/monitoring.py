@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Awaitable, Callable
+
 from attrs import define, field
-from prometheus_client import REGISTRY
 from twisted.web.resource import Resource
 
 from s3orchestrator.app.core import Core
 from s3orchestrator.config.features import MetricsConfig
 from s3orchestrator.config.server import ListenerConfig
 from s3orchestrator.telemetry import build
+from s3orchestrator.telemetry.exposition import Families
 from s3orchestrator.telemetry.lag import ReactorLag
 from s3orchestrator.web.inherited import Inherited
 from s3orchestrator.web.limits import Limits
 from s3orchestrator.web.listeners import Listener, open_listener
-from s3orchestrator.web.metrics import MetricsPage, Pages
+from s3orchestrator.web.metrics import MetricsPage, Pages, Rendering
 from s3orchestrator.web.root import Elsewhere, Root
 from s3orchestrator.web.site import StreamingSite
 
@@ -27,22 +29,26 @@ DRAIN_LIMIT = 1.0  # seconds for a page that is being sent when we are told to s
 @define(eq=False)
 class Monitoring:
     """
-    The page of metrics, in all modes.
+    The page of metrics, in all modes; `families` are what it shows.
 
     From `open` to `close` it is measured how late the reactor is, and the listener is there if it has one.
     """
 
     _core: Core
     _health: Resource
+    _families: Callable[[], Awaitable[Families]]
+    pages: Pages = field(init=False)
     _page: MetricsPage = field(init=False)
     _lag: ReactorLag = field(init=False)
     _site: StreamingSite | None = field(default=None, init=False)
     _listener: Listener | None = field(default=None, init=False)
 
     def __attrs_post_init__(self) -> None:
+        reactor = self._core.reactor
         build.show()
-        self._lag = ReactorLag(self._core.reactor)
-        self._page = MetricsPage(Pages(REGISTRY, self._core.reactor))
+        self._lag = ReactorLag(reactor)
+        self.pages = Pages(Rendering(self._families, reactor).page, reactor)
+        self._page = MetricsPage(self.pages)
 
     @property
     def _settings(self) -> MetricsConfig:

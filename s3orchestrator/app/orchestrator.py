@@ -2,32 +2,45 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 from attrs import define, field
 from twisted.internet.defer import CancelledError, Deferred
 
-from s3orchestrator.app.background import Background, Services
+from s3orchestrator.app.background import HOUR, Background, Services
+from s3orchestrator.app.closing import close
 from s3orchestrator.app.core import Core, Wrapping, build_core
-from s3orchestrator.app.doors import Doors
+from s3orchestrator.app.doors import Doors, IDoors
+from s3orchestrator.app.foreman import Foreman
+from s3orchestrator.app.gate import Gate
 from s3orchestrator.app.ledgers import open_ledger
 from s3orchestrator.app.notifying import Notifier
-from s3orchestrator.app.reloading import Reloader, Source, quotas_of
-from s3orchestrator.concurrency import deadline
+from s3orchestrator.app.office import Office
+from s3orchestrator.app.process import processes
+from s3orchestrator.app.reloading import Reloader, Source, TakingOver, quotas_of
 from s3orchestrator.concurrency import start as begin
 from s3orchestrator.config.live import InForce
 from s3orchestrator.config.sections import Config
-from s3orchestrator.errors import StoreUnavailable
+from s3orchestrator.config.shares import with_part_of_pool
 from s3orchestrator.services.pending import note_dropped
-from s3orchestrator.telemetry.logging import make_logger
+from s3orchestrator.services.periodic import Periodic
+from s3orchestrator.telemetry.logging import LogForm, make_logger
+from s3orchestrator.web.health import Health
 from s3orchestrator.web.inherited import Inherited
 
-CLEAN_LIMIT = 3.0  # seconds that cleaning up has once we are told to stop; the next start goes on with it
+
+def _nothing(reason: str) -> None:
+    """Whoever runs us does not want to know."""
 
 
 @define(eq=False)
 class Orchestrator:
-    """`start` it, and it serves until `stop`."""
+    """
+    `start` it, and it serves until `stop`.
+
+    `failed` is called if it comes to serve nobody any more by itself; to be set, and then to be stopped.
+    """
 
     log = make_logger()
     in_force: InForce
@@ -36,8 +49,10 @@ class Orchestrator:
     _source: Source | None
     _notifier: Notifier
     _inherited: Inherited
+    _log_form: LogForm
+    failed: Callable[[str], object] = field(default=_nothing, init=False)
     _core: Core | None = field(default=None, init=False)
-    _doors: Doors | None = field(default=None, init=False)
+    _doors: IDoors | None = field(default=None, init=False)
     _background: Background | None = field(default=None, init=False)
     _reloader: Reloader | None = field(default=None, init=False)
     _is_reload_wanted: bool = field(default=False, init=False)
@@ -96,10 +111,10 @@ class Orchestrator:
             services = Services.of(core)
             await self._prepare(core, services)
             self._background = services.build()
-            self._doors = Doors(core, self._background, self._inherited)
+            self._doors = self._build_doors(core, self._background)
             await self._doors.open()
         except BaseException:
-            await self._close(core)
+            await close(core)
             raise
         self._core = core
         self._background.start()
@@ -112,16 +127,34 @@ class Orchestrator:
         if self._is_reload_wanted:
             self.reload()
 
-    def _begin_to_listen_for_reloads(self, core: Core, doors: Doors, background: Background) -> None:
+    def _build_doors(self, core: Core, background: Background) -> IDoors:
+        database, places, number = core.ledger.database, self.config.server.places, processes(self.config)
+        health = Health(lambda: database.is_away, lambda: database.takes_changes)
+        doors: IDoors
+        if number > 1:
+            foreman = Foreman(core, number, self._log_form, self._fail)
+            office = Office(core, background, health, foreman)
+            doors = Gate(core, health, office, foreman, self._inherited)
+        else:
+            doors = Doors(core, health, Office(core, background, health), places, self._inherited)
+        if any(listener.tls.enabled for listener in places):
+            background.add(Periodic("certificates", HOUR, doors.certificates.run_once, self.reactor))
+        return doors
+
+    def _fail(self, reason: str) -> None:
+        self._notifier.say(reason)
+        self.failed(reason)
+
+    def _begin_to_listen_for_reloads(self, core: Core, doors: IDoors, background: Background) -> None:
         if self._source is None:
             return
         self._reloader = Reloader(
             self._source,
             core,
-            doors.prepare_certificates,
-            background.take_over_intervals,
+            TakingOver(core, doors.prepare_certificates, background.take_over_intervals),
             self._notifier.reloading,
             lambda outcome: self._notifier.ready(f"serving at {self._places}; {outcome}"),
+            doors.prepare_others,
         )
 
     def reload(self) -> None:
@@ -136,7 +169,8 @@ class Orchestrator:
             self._reloader.ask()
 
     async def _open(self) -> Core:
-        database = await open_ledger(self.config, self.reactor)
+        shared = with_part_of_pool(self.config, processes(self.config))
+        database = await open_ledger(shared, self.reactor)
         try:
             return await build_core(self.in_force, self.reactor, database, wrapping=self._wrapping)
         except BaseException:
@@ -188,7 +222,7 @@ class Orchestrator:
             await self._sleep(self.config.server.shutdown_delay)
         await self._doors.close()
         await self._background.stop()
-        await self._close(self._core)
+        await close(self._core)
         self.log.info("stopped")
 
     async def _give_up_starting(self, starting: Deferred[None]) -> None:
@@ -203,22 +237,10 @@ class Orchestrator:
         starting.cancel()
         await ended
 
-    async def _close(self, core: Core) -> None:
-        try:
-            await deadline(CLEAN_LIMIT, core.cleaner.drained(), self.reactor, _too_slow)
-        except StoreUnavailable as error:
-            # What is left is in the ledger, and is found at the next start.
-            self.log.warn("cleaning up is left to the next start: {error}", error=str(error))
-        await core.close()
-
     def _sleep(self, seconds: float) -> Deferred[None]:
         waiting: Deferred[None] = Deferred()
         self.reactor.callLater(seconds, waiting.callback, None)
         return waiting
-
-
-def _too_slow() -> Exception:
-    return StoreUnavailable("it takes too long")
 
 
 def build(
@@ -228,12 +250,14 @@ def build(
     source: Source | None = None,
     notifier: Notifier | None = None,
     inherited: Inherited | None = None,
+    log_form: LogForm = "json",
 ) -> Orchestrator:
     """
     Return an orchestrator that has not been started.
 
-    `source` is where `config` was read, and can be read again; `notifier` and `inherited`,
-    sockets that were opened for us, are for programs.
+    `source` is where `config` was read, and can be read again; `notifier`, `inherited`, sockets that
+    were opened for us, and `log_form`, as which the log is written, are for programs.
     """
     told = notifier or Notifier("", 0.0, reactor)
-    return Orchestrator(InForce(config), reactor, wrapping, source, told, inherited or Inherited())
+    passed = inherited or Inherited()
+    return Orchestrator(InForce(config), reactor, wrapping, source, told, passed, log_form)

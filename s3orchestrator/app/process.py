@@ -13,6 +13,8 @@ from resource import RLIM_INFINITY, RLIMIT_NOFILE, getrlimit, setrlimit
 from signal import SIGHUP, SIGINT, SIGTERM, signal
 from typing import Any
 
+from s3orchestrator.config.scalars import AUTO
+from s3orchestrator.config.sections import Config
 from s3orchestrator.telemetry.logging import AT_EXIT, gather, make_logger
 from s3orchestrator.web.inherited import Inherited, forget
 
@@ -58,6 +60,14 @@ def exit_with(status: int) -> None:
         os._exit(status)
 
     atexit.register(end)
+
+
+def processes(config: Config) -> int:
+    """How many processes serve clients; where nobody is served, in mode `worker`, there is but this one."""
+    if config.mode == "worker":
+        return 1
+    wanted = config.server.workers
+    return wanted if wanted != AUTO else len(os.sched_getaffinity(0))
 
 
 def take_descriptors() -> None:

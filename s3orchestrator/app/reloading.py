@@ -9,8 +9,9 @@ which nothing else runs, the new settings are those in force.
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Coroutine, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from attrs import Factory, define, field, frozen
 from prometheus_client import Counter, Gauge
@@ -60,21 +61,63 @@ def quotas_of(config: Config) -> Mapping[str, int | None]:
 
 
 @define(eq=False)
+class TakingOver:
+    """
+    Has a process go on with other settings.
+
+    `prepare_certificates` is `Doors.prepare_certificates`; `take_over_intervals` is for what works in the
+    background.
+    """
+
+    _core: Core
+    _prepare_certificates: Callable[[], TakeOver]
+    _take_over_intervals: TakeOver
+
+    async def prepare(self, new: Config) -> TakeOver:
+        """
+        Do what may fail. Nothing changes before what is returned is called, and that cannot fail.
+
+        :raises OrchestratorError: it cannot be taken over.
+        """
+        certificates = self._prepare_certificates()
+        adopted = await self._adopt(merged(self._core.config, new))
+        return lambda: self._take_over(new, certificates, adopted)
+
+    async def _adopt(self, config: Config) -> Sequence[Bucket]:
+        names = _bucket_names(config) - _bucket_names(self._core.config)
+        return await self._core.objects.catalog.adopt(names)
+
+    def _take_over(self, new: Config, certificates: TakeOver, adopted: Sequence[Bucket]) -> None:
+        core = self._core
+        changes = core.in_force.reload(new, core.reactor.seconds())
+        certificates()
+        core.objects.catalog.take_over(_bucket_names(core.config), adopted)
+        self._take_over_intervals()
+        if "server.log_level" in changes.reloadable:  # else what the admin API has set stays
+            set_level(core.config.server.log_level)
+
+
+async def nobody_else(new: Config) -> TakeOver:
+    """There is only this process."""
+    return lambda: None
+
+
+@define(eq=False)
 class Reloader:
     """
     Reads `source` again when asked.
 
-    `prepare_certificates` is `Doors.prepare_certificates`; `take_over_intervals` is for what works in the
-    background. `began` and `ended` are told of each time, the latter with a sentence on what came of it.
+    `taking_over` is for this process, `prepare_others` has all others do the same as its `prepare`. `began`
+    and `ended` are told of each time, the latter with a sentence on what came of it.
     """
 
     log = make_logger()
     _source: Source
     _core: Core
-    _prepare_certificates: Callable[[], TakeOver]
-    _take_over_intervals: TakeOver
+    _taking_over: TakingOver
     _began: Callable[[], object]
     _ended: Callable[[str], object]
+    _prepare_others: Callable[[Config], Coroutine[Any, Any, TakeOver]] = nobody_else
     _is_wanted: bool = field(default=False, init=False)
     _is_working: bool = field(default=False, init=False)
     _working: Deferred[None] = field(factory=lambda: succeed(None), init=False)
@@ -150,15 +193,16 @@ class Reloader:
     async def _prepare(self, new: Config) -> TakeOver:
         config = merged(self._core.config, new)
         _check(config)
-        certificates = self._prepare_certificates()
-        adopted = await self._adopt(config)
+        take_over = await self._taking_over.prepare(new)
+        others = await self._prepare_others(new)
         # Last, for it takes effect at once.
         await self._tell_quotas(config)
-        return lambda: self._take_over(new, certificates, adopted)
 
-    async def _adopt(self, config: Config) -> Sequence[Bucket]:
-        names = _bucket_names(config) - _bucket_names(self._core.config)
-        return await self._core.objects.catalog.adopt(names)
+        def all_take_over() -> None:
+            take_over()
+            others()
+
+        return all_take_over
 
     async def _tell_quotas(self, config: Config) -> None:
         """
@@ -173,16 +217,7 @@ class Reloader:
         await self._core.ledger.blobs.set_limits(quotas)
         self._quotas = quotas
 
-    # --- what may not
-
-    def _take_over(self, new: Config, certificates: TakeOver, adopted: Sequence[Bucket]) -> None:
-        core = self._core
-        changes = core.in_force.reload(new, core.reactor.seconds())
-        certificates()
-        core.objects.catalog.take_over(_bucket_names(core.config), adopted)
-        self._take_over_intervals()
-        if "server.log_level" in changes.reloadable:  # else what the admin API has set stays
-            set_level(core.config.server.log_level)
+    # --- what came of it
 
     def _tell(self) -> str:
         in_force = self._core.in_force

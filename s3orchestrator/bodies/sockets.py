@@ -157,6 +157,31 @@ class UnixPort(unix.Port):
         tcp.Port.connectionLost(self, reason)
 
 
+class _TakesTurns:
+    """
+    Accepts one connection whenever there are any, where Twisted would take all that wait.
+
+    All of them, when many arrive at once, would be the load of the first process to wake up, while the
+    others that listen at the same socket had none.
+    """
+
+    @property
+    def numberAccepts(self) -> int:
+        return 1
+
+    @numberAccepts.setter
+    def numberAccepts(self, wanted: int) -> None:
+        """Twisted would adapt it to what comes."""
+
+
+class SharedPort(_TakesTurns, Port):
+    """A listening socket that other processes accept from, too."""
+
+
+class SharedUnixPort(_TakesTurns, UnixPort):
+    """A listening Unix socket that other processes accept from, too."""
+
+
 class Connector(tcp.Connector):
     """Opens a connection that sends at once."""
 
@@ -189,11 +214,14 @@ def listen_unix(
     return listening
 
 
-def adopt(reactor: Any, descriptor: int, factory: IProtocolFactory) -> Port | UnixPort:
+def adopt(
+    reactor: Any, descriptor: int, factory: IProtocolFactory, *, is_shared: bool = False
+) -> Port | UnixPort:
     """
     Listen on a socket that somebody else has bound, and that may be used again after us.
 
-    Neither is it shut down when we close it, nor is the file of a Unix socket touched.
+    Neither is it shut down when we close it, nor is the file of a Unix socket touched. `is_shared`:
+    other processes listen there at the same time.
 
     :raises CannotListenError: the descriptor is no socket that connections can be accepted from.
     """
@@ -201,12 +229,14 @@ def adopt(reactor: Any, descriptor: int, factory: IProtocolFactory) -> Port | Un
     os.set_blocking(descriptor, False)
     os.set_inheritable(descriptor, False)
     if family != socket.AF_UNIX:
-        listening: Port = Port._fromListeningDescriptor(  # type: ignore[no-untyped-call]
+        kind = SharedPort if is_shared else Port
+        listening: Port = kind._fromListeningDescriptor(  # type: ignore[no-untyped-call]
             reactor, descriptor, family, factory
         )
         listening.startListening()
         return listening
-    adopted: UnixPort = UnixPort._fromListeningDescriptor(  # type: ignore[no-untyped-call]
+    unix_kind = SharedUnixPort if is_shared else UnixPort
+    adopted: UnixPort = unix_kind._fromListeningDescriptor(  # type: ignore[no-untyped-call]
         reactor, descriptor, factory
     )
     # Twisted would change the file's mode, which is not ours, shut the socket down and shorten its queue.

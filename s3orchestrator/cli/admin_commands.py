@@ -19,7 +19,7 @@ class StatusOptions(AdminCommand):
     description = """\
 Shows whether the ledger answers, what each backend holds and may hold, what was used of it
 this month, and whether it is being left alone (breaker). ORPHANED is what waits to be
-deleted, RESERVED what is being written."""
+deleted, RESERVED what is being written. With several workers, also the processes that serve."""
 
     def ask(self, client: Client, output: Output) -> int:
         reply = client.get("status")
@@ -52,7 +52,27 @@ def _status(document: Mapping[str, Any]) -> str:
         f"ledger: {healthy}\n"
         f"requests, bytes read and written: of {document['usage_period']}\n\n"
         + table((*headings, "STATE"), rows, right=range(1, 9))
+        + _processes(document.get("processes", ()))
     )
+
+
+def _processes(processes: Sequence[Mapping[str, Any]]) -> str:
+    """Return those that serve, if that is not the one that was asked."""
+    if not processes:
+        return ""
+    rows = [
+        (
+            process["worker"],
+            process["pid"],
+            process["since"],
+            process["connections"],
+            process["requests"],
+            "serving" if process["serving"] else "starting",
+        )
+        for process in processes
+    ]
+    headings = ("PROCESS", "PID", "SINCE", "CLIENTS", "REQUESTS", "STATE")
+    return "\n" + table(headings, rows, right=(0, 1, 3, 4))
 
 
 def _limit(limit: int | None) -> str | None:

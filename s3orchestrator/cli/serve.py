@@ -23,7 +23,7 @@ from s3orchestrator.concurrency import start
 from s3orchestrator.config.loader import Loaded, load
 from s3orchestrator.config.problems import ConfigErrors
 from s3orchestrator.errors import OrchestratorError
-from s3orchestrator.telemetry.logging import LineObserver, begin_logging, observer, report, terminal
+from s3orchestrator.telemetry.logging import LineObserver, LogForm, begin_logging, observer, report, terminal
 
 
 class ServeOptions(CommandOptions):
@@ -104,17 +104,20 @@ def serve(
     begin_logging(log, loaded.config.server.log_level)
     take_descriptors()
     notifier = Notifier.of(os.environ, core)
-    orchestrator = build(loaded.config, core, wrapping, source, notifier, take_sockets())
+    form: LogForm = "json" if log.is_for_machines else "text"
+    orchestrator = build(loaded.config, core, wrapping, source, notifier, take_sockets(), form)
     status = 0
 
     def failed(failure: Failure) -> None:
+        if not failure.check(CancelledError):  # told to stop before it had begun
+            give_up(f"cannot start: {_reason(failure)}")
+
+    def give_up(reason: str) -> None:
         nonlocal status
-        if failure.check(CancelledError):
-            return  # told to stop before it had begun
         status = 1
-        stderr.write(f"s3orchestrator: cannot start: {_reason(failure)}\n")
+        stderr.write(f"s3orchestrator: {reason}\n")
         if log.is_for_machines:
-            report(log, "cannot start: {error}", error=_reason(failure))
+            report(log, "{reason}", reason=reason)
         if core.running:
             core.stop()
 
@@ -126,6 +129,7 @@ def serve(
         note_further_signals(core)
         return start(orchestrator.stop())
 
+    orchestrator.failed = give_up
     on_hangup(core, orchestrator.reload)
     core.callWhenRunning(begin)
     core.addSystemEventTrigger("before", "shutdown", end)

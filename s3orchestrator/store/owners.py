@@ -9,7 +9,7 @@ machine is suspended, from before it asked: whatever the database's clock says, 
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from attrs import define, field
 from zope.interface import implementer
@@ -66,7 +66,15 @@ async def have_alone(ledger: ILedger) -> None:
 
 async def leave(ledger: ILedger) -> None:
     """Make everything that this process holds nobody's, and end its leases."""
-    owners = ledger.operations.owners
+    await end(ledger, ledger.operations.owners)
+
+
+async def end(ledger: ILedger, owners: Sequence[int]) -> None:
+    """
+    Do the same for another process, by all its names.
+
+    It must be gone: nothing that it has begun goes on, and no connection of its to a backend is open.
+    """
 
     async def work(tx: ITransaction) -> None:
         for owner in owners:

@@ -69,13 +69,16 @@ def _quality(text: str) -> float:
         return 0.0
 
 
-def pieces(registry: CollectorRegistry, form: Format) -> Iterator[bytes]:
+Families = Iterable[tuple[Metric, Iterator[Sample]]]  # metrics without samples, and their samples
+
+
+def pieces(families: Families, form: Format) -> Iterator[bytes]:
     """
     Yield the page, a millisecond's work at a time.
 
     The values of one series are of one moment, those of two need not be.
     """
-    for metric, samples in _families(registry):
+    for metric, samples in families:
         header = _encode(metric, form)
         yield header
         while True:
@@ -90,7 +93,7 @@ def _encode(metric: Metric, form: Format) -> bytes:
     return form.encode(_Slice(metric)).removesuffix(form.ending)
 
 
-def _families(registry: CollectorRegistry) -> Iterator[tuple[Metric, Iterator[Sample]]]:
+def families_of(registry: CollectorRegistry) -> Iterator[tuple[Metric, Iterator[Sample]]]:
     """
     Yield each metric without samples, and its samples as they are asked for.
 

@@ -94,6 +94,11 @@ class Traffic(Collector):
             series = self._series.setdefault(known, Series())
         return series
 
+    @property
+    def in_flight(self) -> int:
+        """Requests that are being answered."""
+        return sum(series.in_flight for series in set(self._series.values()))
+
     def describe(self) -> Iterator[Metric]:
         """Name what `collect` gives, so that nobody else may use these names."""
         return self.collect()

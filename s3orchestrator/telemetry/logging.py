@@ -10,12 +10,13 @@ from __future__ import annotations
 import atexit
 import sys
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import ExitStack, suppress
 from functools import partial
 from io import TextIOWrapper, UnsupportedOperation
 from time import time  # noqa: TID251 - a line says when it was written, whatever clock its writer goes by
-from typing import Protocol, TextIO, cast
+from types import MappingProxyType
+from typing import Literal, Protocol, TextIO, cast
 
 import txaio
 from attrs import define, field
@@ -33,12 +34,14 @@ from zope.interface import implementer
 from s3orchestrator.telemetry.bridge import take_over
 from s3orchestrator.telemetry.context import REQUEST_ID
 from s3orchestrator.telemetry.lines import ON_BEHALF_OF, component_in, json_line, level_of, terminal_line
-from s3orchestrator.telemetry.ring import Ring
+from s3orchestrator.telemetry.ring import Line, Ring
 from s3orchestrator.telemetry.stream import Stream
 
 txaio.use_twisted()
 
 LEVELS = ("error", "warn", "info", "debug")
+
+LogForm = Literal["json", "text"]  # for machines, or for people
 
 # The latest lines, for the admin API; filled once a program has chosen its observer.
 RING = Ring()
@@ -146,6 +149,12 @@ class Lines(Protocol):
     def flush(self) -> object: ...
 
 
+class Keeps(Protocol):
+    """What keeps lines for whoever asks the daemon itself: `Ring`, or `Relay`."""
+
+    def add(self, lines: Iterable[Line]) -> None: ...
+
+
 @implementer(ILogObserver)
 @define
 class LineObserver:
@@ -158,7 +167,8 @@ class LineObserver:
 
     _out: Lines
     _line: Callable[[LogEvent], str]
-    _ring: Ring | None = None
+    _ring: Keeps | None = None
+    _bound: Mapping[str, object] = MappingProxyType({})
     _said: dict[object, float] = field(init=False, factory=dict)
     _gathered: deque[LogEvent] = field(init=False, factory=deque)
     _is_called: bool = field(init=False, default=False)
@@ -201,6 +211,8 @@ class LineObserver:
         return gathered
 
     def _write(self, events: Sequence[LogEvent]) -> None:
+        if self._bound:
+            events = [{**event, **self._bound} for event in events]
         lines = [self._line(event) for event in events]
         self._out.writelines(lines)
         self._out.flush()
@@ -222,19 +234,19 @@ class LineObserver:
         return False
 
 
-def observer() -> LineObserver:
+def observer(keeps: Keeps = RING, bound: Mapping[str, object] = MappingProxyType({})) -> LineObserver:
     """
     Return the observer of a service: JSON lines on standard output.
 
-    For `twistd --logger s3orchestrator.telemetry.logging.observer`.
+    For `twistd --logger s3orchestrator.telemetry.logging.observer`. `bound` are fields of every line.
     """
     take_over()
     try:
         stream = Stream(sys.stdout.fileno(), _loss)
     except UnsupportedOperation:  # a file in memory
-        return _closed_at_exit(LineObserver(_in_utf8(sys.stdout), json_line, RING))
+        return _closed_at_exit(LineObserver(_in_utf8(sys.stdout), json_line, keeps, bound))
     AT_EXIT.callback(stream.close)
-    return _closed_at_exit(LineObserver(stream, json_line, RING))
+    return _closed_at_exit(LineObserver(stream, json_line, keeps, bound))
 
 
 def _loss(lines: int) -> str:
@@ -249,10 +261,10 @@ def _loss(lines: int) -> str:
     )
 
 
-def terminal() -> LineObserver:
+def terminal(keeps: Keeps = RING, bound: Mapping[str, object] = MappingProxyType({})) -> LineObserver:
     """Return the observer of a command: readable lines on standard error."""
     take_over()
-    return _closed_at_exit(LineObserver(_in_utf8(sys.stderr), terminal_line, RING))
+    return _closed_at_exit(LineObserver(_in_utf8(sys.stderr), terminal_line, keeps, bound))
 
 
 def _closed_at_exit(observer: LineObserver) -> LineObserver:

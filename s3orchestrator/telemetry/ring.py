@@ -19,6 +19,8 @@ _MOST_TEXT = 1000  # characters of one value of a line that is longer
 SEVERITY = {"debug": 0, "info": 1, "warn": 2, "error": 3, "critical": 4}
 
 
+Line = tuple[float, str, str, str]  # time, level, component, JSON
+
 # Number, time, severity, component, line: a plain tuple, since each request makes two.
 _Kept = tuple[int, float, int, str, str]
 
@@ -73,8 +75,8 @@ class Ring:
         """Bytes of the lines."""
         return self._size
 
-    def add(self, lines: Iterable[tuple[float, str, str, str]]) -> None:
-        """Keep lines: time, level, component, JSON of each; from any thread."""
+    def add(self, lines: Iterable[Line]) -> None:
+        """Keep lines; from any thread."""
         with self._lock:
             for time, level, component, text in lines:
                 size = _size_of(text)

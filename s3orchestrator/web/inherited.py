@@ -15,9 +15,14 @@ _VARIABLES = ("LISTEN_PID", "LISTEN_FDS", "LISTEN_FDNAMES")
 
 @define(eq=False)
 class Inherited:
-    """The descriptors by name; a name may stand for several. Each is handed out once."""
+    """
+    The descriptors by name; a name may stand for several. Each is handed out once.
+
+    `is_shared`: other processes accept connections from them at the same time.
+    """
 
     _by_name: dict[str, list[int]] = field(factory=dict)
+    is_shared: bool = False
 
     @classmethod
     def of(cls, environ: Mapping[str, str], process: int) -> Inherited:

@@ -16,8 +16,11 @@ from s3orchestrator.config.places import Place, SystemdSocket, UnixSocket
 from s3orchestrator.config.scalars import Address
 from s3orchestrator.config.server import ListenerConfig
 from s3orchestrator.errors import OrchestratorError
+from s3orchestrator.telemetry.logging import make_logger
 from s3orchestrator.web.inherited import Inherited
 from s3orchestrator.web.tls import ServerTls
+
+_log = make_logger()
 
 
 class ListenError(OrchestratorError):
@@ -35,6 +38,16 @@ class Listener:
     def endpoints(self) -> list[str]:
         """A URL for each socket, as a client on this machine would ask it."""
         return [endpoint(port.getHost(), self.tls is not None) for port in self._ports]  # type: ignore[no-untyped-call]
+
+    @property
+    def descriptors(self) -> list[int]:
+        """Those of the sockets."""
+        return [port.fileno() for port in self._ports]  # type: ignore[no-untyped-call]
+
+    def leave_to_others(self) -> None:
+        """Accept nothing here; who is passed the descriptors does. Call it before the reactor's next turn."""
+        for port in self._ports:
+            port.stopReading()  # type: ignore[no-untyped-call]
 
     async def close(self) -> None:
         """Accept no more connections; may be called again."""
@@ -85,12 +98,21 @@ def _adopt(
     ports: list[Port | UnixPort] = []
     try:
         for descriptor in descriptors:
-            ports.append(adopt(reactor, descriptor, factory))
+            ports.append(adopt(reactor, descriptor, factory, is_shared=inherited.is_shared))
     except BaseException:
         for port in ports:
             port.stopListening()  # type: ignore[no-untyped-call]
         raise
     return ports
+
+
+def tell_of_unused(inherited: Inherited) -> None:
+    """Warn of sockets that were passed, and that no listener has taken."""
+    if inherited.names:
+        _log.warn(
+            "passed sockets are not used: {names}; no listener is at systemd: and that name",
+            names=", ".join(inherited.names),
+        )
 
 
 def endpoint(address: Any, is_secure: bool) -> str:

@@ -7,8 +7,9 @@ ask within a second.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Awaitable, Callable, Coroutine, Iterator
 from time import perf_counter
+from typing import Any
 
 from attrs import define, field
 from prometheus_client import CollectorRegistry
@@ -21,7 +22,7 @@ from twisted.web.server import NOT_DONE_YET
 from s3orchestrator.bodies.filtered import pump
 from s3orchestrator.bodies.paced import PacedBody
 from s3orchestrator.concurrency import start
-from s3orchestrator.telemetry.exposition import Format, negotiate, pieces
+from s3orchestrator.telemetry.exposition import Families, Format, families_of, negotiate, pieces
 from s3orchestrator.telemetry.logging import make_logger
 from s3orchestrator.web.request import Request
 
@@ -60,40 +61,35 @@ class _Shared:
 
 
 @define(eq=False)
-class Pages:
+class Rendering:
     """
-    The page in each format, rendered when somebody asks and the last one is old.
+    Makes pages of what `families` returns, a little at a time.
 
     `seconds` measures work.
     """
 
-    _registry: CollectorRegistry
+    _families: Callable[[], Awaitable[Families]]
     _clock: IReactorTime
     _seconds: Callable[[], float] = perf_counter
-    _shared: dict[Format, _Shared] = field(factory=dict, init=False)
 
-    def get(self, form: Format) -> Deferred[bytes]:
-        """Return a page whose rendering began less than a second ago."""
-        now = self._clock.seconds()
-        shared = self._shared.get(form)
-        if shared is not None and 0 <= now - shared.begun < FRESH:
-            return shared.get()
-        shared = self._shared[form] = _Shared(now)
-        page = shared.get()  # before it may be there, or have failed
-        start(self._render(form, shared))
-        return page
+    @classmethod
+    def of(
+        cls, registry: CollectorRegistry, clock: IReactorTime, seconds: Callable[[], float] = perf_counter
+    ) -> Rendering:
+        """Make pages of a registry."""
 
-    async def _render(self, form: Format, shared: _Shared) -> None:
+        async def families() -> Families:
+            return families_of(registry)
+
+        return cls(families, clock, seconds)
+
+    async def page(self, form: Format) -> bytes:
+        """Return a page of what is so now."""
         page: list[bytes] = []
-        try:
-            rendering = pieces(self._registry, form)
-            while self._is_unfinished(rendering, page):
-                await self._turn_of_others()
-        except Exception:
-            self._shared.pop(form, None)
-            shared.deliver(Failure())
-        else:
-            shared.deliver(b"".join(page))
+        rendering = pieces(await self._families(), form)
+        while self._is_unfinished(rendering, page):
+            await self._turn_of_others()
+        return b"".join(page)
 
     def _is_unfinished(self, rendering: Iterator[bytes], page: list[bytes]) -> bool:
         """Render for one turn; tells whether there may be more."""
@@ -108,6 +104,35 @@ class Pages:
         turn: Deferred[None] = Deferred()
         self._clock.callLater(0, turn.callback, None)
         return turn
+
+
+@define(eq=False)
+class Pages:
+    """The page in each format, made by `make` when somebody asks and the last one is old."""
+
+    _make: Callable[[Format], Coroutine[Any, Any, bytes]]
+    _clock: IReactorTime
+    _shared: dict[Format, _Shared] = field(factory=dict, init=False)
+
+    def get(self, form: Format) -> Deferred[bytes]:
+        """Return a page that was begun less than a second ago."""
+        now = self._clock.seconds()
+        shared = self._shared.get(form)
+        if shared is not None and 0 <= now - shared.begun < FRESH:
+            return shared.get()
+        shared = self._shared[form] = _Shared(now)
+        page = shared.get()  # before it may be there, or have failed
+        start(self._fill(form, shared))
+        return page
+
+    async def _fill(self, form: Format, shared: _Shared) -> None:
+        try:
+            page = await self._make(form)
+        except Exception:
+            self._shared.pop(form, None)
+            shared.deliver(Failure())
+        else:
+            shared.deliver(page)
 
 
 class MetricsPage(Resource):

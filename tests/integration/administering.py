@@ -21,7 +21,7 @@ from tests.running import COMMAND, Answer, Daemon, DirectoryStorage, LedgerFile,
 TOKEN = "a-token-that-is-long-enough"
 
 _CONFIGURATION = """\
-server: {{listen_addr: "127.0.0.1:{port}"}}
+server: {{listen_addr: "127.0.0.1:{port}"{server}}}
 {ledger}
 routing_strategy: spread
 write_path: {{quiet_period: 2s}}
@@ -39,6 +39,7 @@ class AdminCase(SynchronousTestCase):
 
     driver = "sqlite"
     settings = f'ui: {{admin_token: "{TOKEN}"}}\n'
+    server = ""  # more of that section
 
     def setUp(self) -> None:
         self.directory = Path(self.mktemp()).absolute()
@@ -48,7 +49,11 @@ class AdminCase(SynchronousTestCase):
         port = free_port()
         self.config.write_text(
             _CONFIGURATION.format(
-                port=port, ledger=self.ledger.line, directory=self.directory, settings=self.settings
+                port=port,
+                ledger=self.ledger.line,
+                directory=self.directory,
+                settings=self.settings,
+                server=self.server,
             )
         )
         self.daemon = Daemon(["serve", "--config", str(self.config)], port, self.directory / "serve.log")

@@ -9,8 +9,8 @@ from pathlib import Path
 from twisted.trial.unittest import SynchronousTestCase
 
 import s3orchestrator
+from s3orchestrator.app.closing import CLEAN_LIMIT
 from s3orchestrator.app.doors import DRAIN_LIMIT
-from s3orchestrator.app.orchestrator import CLEAN_LIMIT
 from s3orchestrator.config.loader import load
 from s3orchestrator.config.problems import ConfigErrors
 from tools import completion, manual, pins

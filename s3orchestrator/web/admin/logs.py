@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Awaitable, Callable
 from datetime import datetime
 
 from attrs import define
@@ -14,8 +15,11 @@ MOST_ENTRIES = 1000
 _MOST_NUMBER = 2**63 - 1
 
 
+@define(eq=False)
 class LogLevel:
-    """`GET` and `PUT log-level`; what is set is forgotten when the process ends."""
+    """`GET` and `PUT log-level`; what is set, by calling `set`, is forgotten when the daemon ends."""
+
+    _set: Callable[[str], object] = set_level
 
     async def show(self, ask: Ask) -> Answer:
         """Return the level."""
@@ -29,15 +33,20 @@ class LogLevel:
         level = ask.body.get("level")
         if level not in LEVELS:
             raise Refused(400, f"level must be one of {', '.join(LEVELS)}")
-        set_level(level)
+        self._set(level)
         return Answer({"level": level}, noted={"level": level})
+
+
+async def _nobody_else() -> None:
+    """All lines are in the ring as they are written."""
 
 
 @define(eq=False)
 class Logs:
-    """`GET logs`: the latest lines of this process."""
+    """`GET logs`: the latest lines. `bring` has those in the ring that other processes have written."""
 
     _ring: Ring
+    _bring: Callable[[], Awaitable[None]] = _nobody_else
 
     async def show(self, ask: Ask) -> Answer:
         """Return the latest lines that are wanted, the oldest of them first."""
@@ -45,17 +54,17 @@ class Logs:
         level = ask.query.get("level", "debug")
         if level not in LEVELS:
             raise Refused(400, f"level must be one of {', '.join(LEVELS)}")
-        found = self._ring.find(
-            Wanted(
-                level,
-                ask.query.get("component", ""),
-                ask.query.get("text", ""),
-                _moment(ask.query.get("since")),
-                _number(ask, "after"),
-                _number(ask, "before"),
-                ask.number("limit", 100, 1, MOST_ENTRIES),
-            )
+        wanted = Wanted(
+            level,
+            ask.query.get("component", ""),
+            ask.query.get("text", ""),
+            _moment(ask.query.get("since")),
+            _number(ask, "after"),
+            _number(ask, "before"),
+            ask.number("limit", 100, 1, MOST_ENTRIES),
         )
+        await self._bring()
+        found = self._ring.find(wanted)
         return Answer({"entries": found.entries, "newest": found.newest, "has_more": found.has_more})
 
 

@@ -17,27 +17,41 @@ from s3orchestrator.web.admin.calls import Answer, Ask
 
 @frozen
 class Gauges:
-    """Whom to ask what needs no ledger: what was used this month, and how a backend's breaker stands."""
+    """
+    Whom to ask what needs no ledger: what was used this month, and how a backend's breaker stands.
+
+    Other processes have breakers of their own; `elsewhere` gives their states.
+    """
 
     counters: ICounters
     breakers: Callable[[], Mapping[str, Breaker]]
+    elsewhere: Callable[[str], Sequence[str]] = lambda backend: ()
 
     def breaker(self, backend: str) -> str:
-        """Return the state of a breaker; one that is switched off never opens."""
+        """Return the state of a breaker, the worst of all; one that is switched off never opens."""
         breaker = self.breakers().get(backend)
-        state = breaker.state if breaker is not None else State.CLOSED
-        return state.name.lower().replace("_", "-")
+        states = {named(breaker.state if breaker is not None else State.CLOSED), *self.elsewhere(backend)}
+        return next(state for state in _WORST_FIRST if state in states)
+
+
+def named(state: State) -> str:
+    """Return the state as operators read it."""
+    return state.name.lower().replace("_", "-")
+
+
+_WORST_FIRST = tuple(named(state) for state in (State.OPEN, State.HALF_OPEN, State.CLOSED))
 
 
 @define(eq=False)
 class Status:
-    """`GET status`."""
+    """`GET status`. `processes` are those that serve clients, if that is not this one."""
 
     _mode: str
     _backends: Callable[[], Sequence[IBackend]]
     _blobs: IBlobs
     _usage: IUsageLedger
     _gauges: Gauges
+    _processes: Callable[[], Sequence[Mapping[str, Any]]] = tuple
 
     async def show(self, ask: Ask) -> Answer:
         """Answer also while the ledger is away: then without what only the ledger knows."""
@@ -57,6 +71,7 @@ class Status:
                 "db_healthy": healthy,
                 "usage_period": self._gauges.counters.period,
                 "backends": self._list(usage, held),
+                "processes": list(self._processes()),
             }
         )
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Protocol
 
 from attrs import define
@@ -39,16 +39,19 @@ class Workers:
 
     :param trigger: runs a service once, now; what it returns fires when that run, or one that was
         under way, has ended.
+    :param processes: those that serve clients, if that is not this one.
     """
 
     _reports: Callable[[], Sequence[Report]]
     _trigger: Callable[[str], Deferred[None]]
     _clock: IReactorTime
+    _processes: Callable[[], Sequence[Mapping[str, Any]]] = tuple
 
     async def show(self, ask: Ask) -> Answer:
         """List all of this process."""
         ask.allow_query()
-        return Answer({"workers": [_shown(report) for report in self._reports()]})
+        workers = [_shown(report) for report in self._reports()]
+        return Answer({"workers": workers, "processes": list(self._processes())})
 
     async def run(self, ask: Ask) -> Answer:
         """Wait for the end of the run, but not for ever: then the answer is 202."""

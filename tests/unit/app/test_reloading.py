@@ -14,7 +14,7 @@ from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
 from s3orchestrator.app.background import Services
-from s3orchestrator.app.reloading import MOST_SHOWN, Reloader, Source, quotas_of, told
+from s3orchestrator.app.reloading import MOST_SHOWN, Reloader, Source, TakingOver, quotas_of, told
 from s3orchestrator.concurrency import start
 from s3orchestrator.config.live import Attempt, Changes
 from s3orchestrator.config.loader import Loaded, load
@@ -68,8 +68,7 @@ class ReloadCase(SynchronousTestCase):
         self.reloader = Reloader(
             Source(self.path, environ={}),
             self.h.core,
-            self.prepare_certificates,
-            self.background.take_over_intervals,
+            TakingOver(self.h.core, self.prepare_certificates, self.background.take_over_intervals),
             lambda: self.heard.append("began"),
             self.heard.append,
         )

@@ -9,7 +9,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from prometheus_client.process_collector import ProcessCollector
 from twisted.trial.unittest import SynchronousTestCase
 
-from s3orchestrator.telemetry.exposition import OPENMETRICS, SLICE, TEXT, negotiate, pieces
+from s3orchestrator.telemetry.exposition import OPENMETRICS, SLICE, TEXT, families_of, negotiate, pieces
 
 
 def registry() -> CollectorRegistry:
@@ -35,26 +35,28 @@ class PieceTests(SynchronousTestCase):
     def test_text(self) -> None:
         """All pieces together are what the library writes in one go."""
         made = registry()
-        whole = b"".join(pieces(made, TEXT))
+        whole = b"".join(pieces(families_of(made), TEXT))
         self.assertEqual(whole.splitlines(keepends=True), without_created(generate_latest(made)))
 
     def test_openmetrics(self) -> None:
         """So they are in the other format, with one end."""
         made = registry()
-        whole = b"".join(pieces(made, OPENMETRICS))
+        whole = b"".join(pieces(families_of(made), OPENMETRICS))
         self.assertEqual(whole.splitlines(keepends=True), without_created(generate_openmetrics(made)))
         self.assertEqual(whole.count(b"# EOF\n"), 1)
 
     def test_small(self) -> None:
         """No piece holds more than so many samples, however many a metric has."""
         for form in (TEXT, OPENMETRICS):
-            self.assertLessEqual(max(piece.count(b"\n") for piece in pieces(registry(), form)), SLICE)
+            self.assertLessEqual(
+                max(piece.count(b"\n") for piece in pieces(families_of(registry()), form)), SLICE
+            )
 
     def test_what_is_asked_anew(self) -> None:
         """What is no metric of ours but looks at something when asked is there, too."""
         made = CollectorRegistry()
         ProcessCollector(registry=made)
-        families = text_string_to_metric_families(b"".join(pieces(made, TEXT)).decode())
+        families = text_string_to_metric_families(b"".join(pieces(families_of(made), TEXT)).decode())
         self.assertIn("process_open_fds", [family.name for family in families])
 
 

@@ -13,7 +13,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from s3orchestrator.bodies.paced import PIECE
 from s3orchestrator.telemetry.exposition import OPENMETRICS, TEXT
 from s3orchestrator.web.health import Health
-from s3orchestrator.web.metrics import FRESH, MOST_ANSWERS, TURN, MetricsPage, Pages
+from s3orchestrator.web.metrics import FRESH, MOST_ANSWERS, TURN, MetricsPage, Pages, Rendering
 from s3orchestrator.web.root import Root
 from tests.unit.web.serving import Answers, Served, path_as_body
 
@@ -37,6 +37,11 @@ class Broken:
         raise RuntimeError("broken")
 
 
+def pages_of(registry: CollectorRegistry, clock: Clock) -> Pages:
+    """Pages for whose making no time passes."""
+    return Pages(Rendering.of(registry, clock, lambda: 0.0).page, clock)
+
+
 class PageCase(SynchronousTestCase):
     def setUp(self) -> None:
         self.clock = Turns()
@@ -52,7 +57,7 @@ class PageCase(SynchronousTestCase):
 
     def served(self) -> Served:
         """A site of everything that may be beside the metrics."""
-        pages = Pages(self.registry, self.clock, lambda: 0.0)
+        pages = pages_of(self.registry, self.clock)
         domains, metrics = ("s3.example.net",), (b"/metrics", MetricsPage(pages))
         return Served(Root(Health(), Answers(path_as_body), domains, metrics=metrics))
 
@@ -123,7 +128,7 @@ class TurnTests(PageCase):
         for number in range(100):
             self.seconds.labels(str(number))
         ticks = (number * TURN for number in count())  # each look at a clock is a turn
-        self.pages = Pages(self.registry, self.clock, ticks.__next__)
+        self.pages = Pages(Rendering.of(self.registry, self.clock, ticks.__next__).page, self.clock)
 
     def turn(self) -> None:
         """Let it be rendered."""
@@ -164,7 +169,7 @@ class TurnTests(PageCase):
         """Whoever asked hears of it by a status."""
 
         self.registry.register(Broken())  # type: ignore[arg-type]
-        served = Served(MetricsPage(Pages(self.registry, self.clock, lambda: 0.0)))
+        served = Served(MetricsPage(pages_of(self.registry, self.clock)))
         self.assertTrue(self.ask(served)[0].startswith(b"HTTP/1.1 500 "))
         self.flushLoggedErrors(RuntimeError)
 
@@ -177,7 +182,7 @@ class PaceTests(PageCase):
         many = Gauge("many", "Of something.", ["who"], registry=self.registry)
         for number in range(10_000):
             many.labels(f"somebody with the number {number}")
-        self.resource = MetricsPage(Pages(self.registry, self.clock, lambda: 0.0))
+        self.resource = MetricsPage(pages_of(self.registry, self.clock))
 
     def reader(self) -> Served:
         """Somebody who has asked, and takes one piece at a time."""

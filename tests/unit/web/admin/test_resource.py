@@ -13,7 +13,9 @@ from s3orchestrator.config.scalars import Secret
 from s3orchestrator.errors import StoreUnavailable
 from s3orchestrator.web.admin.access import Access
 from s3orchestrator.web.admin.calls import Answer, Ask, Refused
-from s3orchestrator.web.admin.resource import MAX_BODY, AdminResource
+from s3orchestrator.web.admin.desk import MAX_BODY, Desk, Inquiry, Reply
+from s3orchestrator.web.admin.relayed import Taken, passing_on
+from s3orchestrator.web.admin.resource import AdminResource
 from s3orchestrator.web.admin.routing import Route
 from s3orchestrator.web.root import Root
 from tests.unit.web.serving import Answers, Served, path_as_body
@@ -31,11 +33,17 @@ class AdminCase(SynchronousTestCase):
             Route("Change", "POST", "thing/{name}", self.operate),
         )
         clock = self.served.clock
-        self.admin = AdminResource(routes, Access.of(Secret(TOKEN), clock), clock)
+        self.access = Access.of(Secret(TOKEN), clock)
+        self.desk = Desk(routes, self.access, clock)
+        self.admin = AdminResource(self.whom())
         self.served.site.resource = Root(Answers(), Answers(path_as_body), ("s3.example",), self.admin)
         self.events: list[dict[str, Any]] = []
         globalLogPublisher.addObserver(self.note)
         self.addCleanup(globalLogPublisher.removeObserver, self.note)
+
+    def whom(self) -> Any:
+        """Who answers what the resource is asked."""
+        return self.desk.answer
 
     def note(self, event: dict[str, Any]) -> None:
         if event.get("audit"):
@@ -196,6 +204,24 @@ class AnswersTests(AdminCase):
         self.send(b"HEAD /admin/api/thing")
         head, _, body = self.served.received().partition(b"\r\n\r\n")
         self.assertEqual((head.split(b" ")[1], body), (b"405", b""))
+
+
+class RelayedTests(AnswersTests):
+    """The same of a desk in another process; what passes between the two is all that it is given."""
+
+    def whom(self) -> Any:
+        self.relayed: list[Taken] = []
+
+        async def ask(inquiry: Inquiry, taken: Taken) -> Reply:
+            self.relayed.append(taken)
+            return await self.desk.answer(inquiry, taken.read)
+
+        return passing_on(ask, self.access)
+
+    def test_not_taken(self) -> None:
+        """The body of somebody without the token is not even read."""
+        status, _ = self.answer(b"POST /admin/api/thing/x", b"{}", token="wrong")
+        self.assertEqual((status, self.relayed), (401, [Taken()]))
 
 
 class AuditTests(AdminCase):

@@ -1,0 +1,260 @@
+"""Several processes that serve as one daemon: when one of them dies, and when all are told something."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, closing
+from hashlib import sha256
+from http.client import HTTPConnection
+from pathlib import Path
+from typing import Any
+
+from botocore.exceptions import ClientError, EndpointConnectionError
+
+from tests.integration.administering import TOKEN, AdminCase
+from tests.integration.disks import BUCKET
+from tests.running import PATIENCE, fetch, fsck, wait_until
+
+WORKERS = 2
+ENOUGH = 24  # connections; that one process gets all of them has a chance of one in some millions
+
+
+class WorkersCase(AdminCase):
+    server = f", workers: {WORKERS}"
+    settings = AdminCase.settings + "telemetry: {metrics: {enabled: true}}\n"
+
+    def processes(self) -> list[dict[str, Any]]:
+        """Those that serve, as the admin API shows them."""
+        found: list[dict[str, Any]] = self.document("status")["processes"]
+        return found
+
+    def pids(self) -> list[int]:
+        return [process["pid"] for process in self.processes() if process["serving"]]
+
+    def document(self, path: str) -> Any:
+        """What operators are told."""
+        status, document = self.ask(f"/admin/api/{path}")
+        self.assertEqual(status, 200, document)
+        return document
+
+    def connections(self, number: int = ENOUGH) -> list[HTTPConnection]:
+        """So many clients at a time, each of which has been answered once."""
+        stack = ExitStack()
+        self.addCleanup(stack.close)
+        found = []
+        for _ in range(number):
+            connection = HTTPConnection("127.0.0.1", self.daemon.port, timeout=PATIENCE)
+            found.append(stack.enter_context(closing(connection)))
+            connection.request("GET", "/health")
+            connection.getresponse().read()
+        return found
+
+    def series(self, name: str, **labels: str) -> float:
+        """The sum of a metric's series with these labels."""
+        page = fetch(f"{self.daemon.endpoint}/metrics").body.decode()
+        wanted = [f'{label}="{value}"' for label, value in labels.items()]
+        return sum(
+            float(line.rpartition(" ")[2])
+            for line in page.splitlines()
+            if line.partition("{")[0].partition(" ")[0] == name and all(each in line for each in wanted)
+        )
+
+    def puts(self) -> float:
+        return self.series("s3o_requests_total", method="PUT", status_code="200")
+
+    def await_replacement(self, pid: int) -> None:
+        wait_until(
+            lambda: pid not in (found := self.pids()) and len(found) == WORKERS,
+            f"process {pid} is not replaced: {self.processes()}",
+        )
+
+    def lines(self) -> Iterator[dict[str, Any]]:
+        for line in self.daemon.log.read_text().splitlines():
+            if line.startswith("{"):
+                yield json.loads(line)
+
+
+class ServingTests(WorkersCase):
+    driver = "postgres"
+
+    def test_all_serve(self) -> None:
+        """
+        Clients are spread over the processes, each of which says in the log and to operators what it does.
+        """
+        held = self.connections()
+        self.put("one", "two")
+        shown = self.processes()
+        self.assertEqual([process["worker"] for process in shown], [1, 2])
+        wait_until(
+            lambda: all(process["connections"] > 0 for process in self.processes()),
+            f"one has no clients: {self.processes()}",
+        )
+        self.assertEqual(len(held), ENOUGH)
+        audited = [line for line in self.lines() if line.get("event") == "s3.PutObject"]
+        self.assertEqual(len(audited), 2)
+        self.assertLessEqual({line["worker"] for line in audited}, {1, 2})
+        self.assertIn("processes", self.document("workers"))
+        told = self.told("status")
+        self.assertRegex(told, rf"1 +{shown[0]['pid']} +20.* serving")
+
+    def test_operators(self) -> None:
+        """
+        What operators change is changed everywhere, what they read comes from everywhere, and who they
+        are is known whichever process they have met.
+        """
+        self.put("one")
+        self.told("log-level", "debug")
+        self.assertEqual(self.document("log-level"), {"level": "debug"})
+        for connection in self.connections():
+            connection.request("GET", f"/{BUCKET}/nothing-of-mine")
+            connection.getresponse().read()
+        entries = self.document("logs?component=audit&limit=1000")["entries"]
+        refused = [entry for entry in entries if entry.get("event") == "s3.AuthFailure"]
+        self.assertEqual(len(refused), ENOUGH)
+        self.assertEqual({entry["worker"] for entry in refused}, {1, 2})
+        self.told("usage-flush")
+        requests = sum(backend["api_requests"] for backend in self.document("status")["backends"])
+        self.assertGreater(requests, 0)
+        body = {"Content-Length": "2000000", "X-Admin-Token": TOKEN}
+        answer = fetch(f"{self.daemon.endpoint}/admin/api/log-level", "PUT", b"x" * 2_000_000, body)
+        self.assertEqual(answer.status, 413)
+
+    def test_guesses(self) -> None:
+        """An address that guesses at the token is locked out by all processes together."""
+        url = f"{self.daemon.endpoint}/admin/api/status"
+        found = [fetch(url, headers={"X-Admin-Token": "wrong"}).status for _ in range(7)]
+        self.assertEqual(found, [401] * 5 + [429] * 2)
+
+    def test_metrics(self) -> None:
+        """A counter is that of all processes, also of one that has died since."""
+        for number in range(20):
+            self.deployment.client().put_object(Bucket=BUCKET, Key=f"{number}", Body=b"x")
+        self.assertEqual(self.puts(), 20)
+        self.assertEqual(self.series("s3o_request_duration_seconds_count", method="PUT"), 20)
+        self.assertEqual(self.series("s3o_config_generation"), 1)
+        held = self.connections(10)
+        wait_until(lambda: self.series("s3o_connections") >= len(held), "they are not counted")
+        dying = self.pids()[0]
+        os.kill(dying, signal.SIGKILL)
+        self.await_replacement(dying)
+        self.assertEqual(self.puts(), 20)
+        self.deployment.client().put_object(Bucket=BUCKET, Key="more", Body=b"x")
+        wait_until(lambda: self.puts() == 21, f"it is {self.puts()}")
+
+
+class DeathTests(WorkersCase):
+    """Processes that are killed while clients write."""
+
+    driver = "postgres"
+
+    def test_child(self) -> None:
+        """
+        A process that is killed costs what it was doing. Nobody is refused a connection, what was
+        acknowledged is there, and another one serves in its place.
+        """
+        writers = [Writer(self.deployment.client, f"w{number}") for number in range(4)]
+        for writer in writers:
+            writer.start()
+        for _ in range(3):
+            dying = self.pids()[0]
+            before = [len(writer.written) for writer in writers]
+            os.kill(dying, signal.SIGKILL)
+            self.await_replacement(dying)
+            wait_until(
+                lambda before=before: all(
+                    len(writer.written) > had + 5 for writer, had in zip(writers, before, strict=True)
+                ),
+                "somebody is not served any more",
+            )
+        self.assertWritten(writers)
+        killed = [line for line in self.lines() if "was ended by signal 9" in line["msg"]]
+        self.assertEqual(len(killed), 3)
+
+    def assertWritten(self, writers: Sequence[Writer]) -> None:
+        """All that was acknowledged is there, with its bytes, and nobody was refused a connection."""
+        for writer in writers:
+            writer.end()
+        client = self.deployment.client()
+        for writer in writers:
+            self.assertEqual(writer.refused, [])
+            self.assertGreater(len(writer.written), 10)
+            for key, digest in writer.written.items():
+                body = client.get_object(Bucket=BUCKET, Key=key)["Body"].read()
+                self.assertEqual(sha256(body).hexdigest(), digest, key)
+
+    def test_parent(self) -> None:
+        """
+        When the one that started them is killed all end at once; a new daemon has the port and the
+        ledger without delay.
+        """
+        self.put("kept")
+        pids = self.pids()
+        self.daemon.kill()
+        wait_until(lambda: not any(Path(f"/proc/{pid}").exists() for pid in pids), "one lives on", 5)
+        self.daemon.start()
+        self.assertEqual(self.client.get_object(Bucket=BUCKET, Key="kept")["Body"].read(), b"kept" * 100)
+
+    def test_signals(self) -> None:
+        """What is sent to all processes of a service is for the first one to act on."""
+        pids = self.pids()
+        for pid in pids:
+            for number in (signal.SIGTERM, signal.SIGHUP, signal.SIGINT):
+                os.kill(pid, number)
+        self.put("one")
+        self.assertEqual(self.pids(), pids)
+        os.kill(self.daemon.pid, signal.SIGTERM)
+        for pid in pids:
+            os.kill(pid, signal.SIGTERM)
+        self.daemon.stop()
+        self.assertEqual(next(reversed(list(self.lines())))["msg"], "stopped")
+
+    def test_checked(self) -> None:
+        """After deaths and an orderly end the ledger and the disks agree."""
+        writers = [Writer(self.deployment.client, f"w{number}") for number in range(4)]
+        for writer in writers:
+            writer.start()
+        wait_until(lambda: all(len(writer.written) > 10 for writer in writers), "nobody is served")
+        dying = self.pids()[1]
+        os.kill(dying, signal.SIGKILL)
+        self.await_replacement(dying)
+        for writer in writers:
+            writer.end()
+        self.daemon.stop()
+        checked = fsck(self.config)
+        self.assertEqual((checked.returncode, checked.stdout), (0, "clean\n"), checked.stderr)
+
+
+class Writer(threading.Thread):
+    """Writes on and on, with a connection for each request; `written` has what was acknowledged."""
+
+    def __init__(self, client: Any, name: str) -> None:
+        super().__init__(name=name)
+        self._client = client
+        self.written: dict[str, str] = {}
+        self.refused: list[str] = []
+        self._end = threading.Event()
+
+    def run(self) -> None:
+        number = 0
+        while not self._end.is_set():
+            key, body = f"{self.name}/{number}", os.urandom(2000)
+            number += 1
+            try:
+                self._client().put_object(Bucket=BUCKET, Key=key, Body=body)
+            except EndpointConnectionError as error:
+                self.refused.append(str(error))
+            except ClientError as error:
+                if error.response["ResponseMetadata"]["HTTPStatusCode"] < 500:
+                    self.refused.append(str(error))
+            except Exception:
+                continue  # its process died under it: what became of the object is not known
+            else:
+                self.written[key] = sha256(body).hexdigest()
+
+    def end(self) -> None:
+        self._end.set()
+        self.join()
