@@ -18,7 +18,7 @@ from twisted.python.failure import Failure
 from s3orchestrator.concurrency import deadline, start
 from s3orchestrator.errors import OrchestratorError, StoreUnavailable, TransactionUnclear
 from s3orchestrator.telemetry.logging import make_logger
-from s3orchestrator.workers.link import Link, join
+from s3orchestrator.workers.link import Link
 from s3orchestrator.workers.messages import Begin, Report
 from s3orchestrator.workers.process import Process, how_it_ended
 from s3orchestrator.workers.restarts import Restarts, are_hopeless
@@ -153,7 +153,7 @@ class Crew:
         member = Member(number, process, link, self._reactor.seconds())
         answers.update(self._employer.answers(member))
         self._members[number] = member
-        join(link, process.channel, self._reactor)
+        process.connect(link)
         beginning = start(self._begin(member, begin))
         await lost
         await beginning

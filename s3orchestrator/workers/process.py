@@ -12,6 +12,8 @@ from typing import Any
 from attrs import define, field
 from twisted.internet.defer import Deferred
 
+from s3orchestrator.workers.link import Link, join
+
 PROGRAM = "s3orchestrator.cli.worker"
 GRACE = 1.0  # seconds that a process has to be gone once nothing is heard of it any more
 _LOOK_AGAIN = 0.01  # seconds; a process that has closed its end is gone in one
@@ -22,11 +24,11 @@ class Process:
     """
     One process, from `started` until `gone`.
 
-    `channel` is our end of a pair of sockets: whoever takes it closes it.
+    `channel` is our end of a pair of sockets.
     """
 
     _popen: subprocess.Popen[bytes]
-    channel: socket.socket
+    _channel: socket.socket
     _reactor: Any
     _gone: Deferred[int] | None = field(default=None, init=False)
 
@@ -57,6 +59,10 @@ class Process:
     def pid(self) -> int:
         """Its number with the kernel, which is nobody else's before it is gone."""
         return self._popen.pid
+
+    def connect(self, link: Link) -> None:
+        """Let `link` be ours to the process; to be called once."""
+        join(link, self._channel, self._reactor)
 
     def kill(self) -> None:
         """End it without giving it a chance to do anything."""

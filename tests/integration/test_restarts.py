@@ -5,6 +5,7 @@ from __future__ import annotations
 import http.client
 import json
 import os
+import re
 import select
 import shutil
 import signal
@@ -28,6 +29,7 @@ from tests.notified import Manager
 from tests.running import PATIENCE, fetch, wait_until
 from tests.unit.config.samples import scratch
 from tests.unit.web.certificates import Authority
+from tests.workers import CHOSEN, with_workers
 
 FIRST = 3  # the number that systemd gives the first socket it passes
 KEYS = ("photoskey", "photossecret")
@@ -74,10 +76,12 @@ class HeldSocketCase(SynchronousTestCase):
     """A daemon on a socket of ours, as systemd would start it."""
 
     ca_file: str | None = None
+    driver = "sqlite"
+    workers = CHOSEN
 
     def setUp(self) -> None:
         self.directory = Path(self.mktemp()).absolute()
-        self.deployment = disks(self.directory, driver="sqlite")
+        self.deployment = disks(self.directory, driver=self.driver)
         self.config = self.deployment.config_path
         self.log = self.directory / "daemon.log"
         self.manager = Manager(scratch(self) / "notify")
@@ -86,10 +90,10 @@ class HeldSocketCase(SynchronousTestCase):
         self.socket = socket.create_server(("127.0.0.1", 0), backlog=512)
         self.addCleanup(self.socket.close)
         self.port = self.socket.getsockname()[1]
-        address = f'listen_addr: "127.0.0.1:{self.deployment.daemon.port}"'
-        text = self.config.read_text()
-        self.assertIn(address, text)
-        self.config.write_text(text.replace(address, f'listeners: [{{address: "systemd:s3"{self.more()}}}]'))
+        listeners = f'listeners: [{{address: "systemd:s3"{self.more()}}}]'
+        text, number = re.subn('listen_addr: "127.0.0.1:[^"]*"', listeners, self.config.read_text())
+        self.assertEqual(number, 1)
+        self.config.write_text(with_workers(text, self.workers))
 
     def more(self) -> str:
         """What else is said of the listener."""
@@ -224,6 +228,22 @@ class SecureRestartTests(RestartTests):
         self.ca_file = authority.write(self.directory / "ca.pem")
         cert_file, key_file = authority.issue("server", self.directory)
         return f', tls: {{cert_file: "{cert_file}", key_file: "{key_file}"}}'
+
+
+class WorkersRestartTests(RestartTests):
+    """The same of several processes that serve."""
+
+    driver = "postgres"
+    workers = 2
+    restarts = 3
+
+
+class SecureWorkersRestartTests(SecureRestartTests):
+    """The same over HTTPS."""
+
+    driver = "postgres"
+    workers = 2
+    restarts = 1
 
 
 class ActivationTests(HeldSocketCase):

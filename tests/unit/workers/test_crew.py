@@ -1,0 +1,321 @@
+"""Processes that are kept going; here they are links to nobody, which die when they are told to."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from attrs import define, field
+from twisted.internet.defer import Deferred
+from twisted.internet.task import Clock
+from twisted.logger import capturedLogs, formatEvent
+from twisted.python.failure import Failure
+from twisted.trial.unittest import SynchronousTestCase
+
+from s3orchestrator.concurrency import start
+from s3orchestrator.errors import OrchestratorError
+from s3orchestrator.workers.crew import ASK_EVERY, MOST_UNANSWERED, Crew, Member, WorkersError
+from s3orchestrator.workers.link import Link
+from s3orchestrator.workers.messages import Begin
+from s3orchestrator.workers.restarts import GIVEN_UP
+
+
+@define(eq=False)
+class Wire:
+    """One end of a connection in memory."""
+
+    link: Link
+    other: Wire = field(init=False)
+    is_cut: bool = field(default=False, init=False)
+
+    def write(self, data: bytes) -> None:
+        if not self.other.is_cut:
+            self.other.link.dataReceived(data)
+
+    def cut(self) -> None:
+        for end in (self, self.other):
+            if not end.is_cut:
+                end.is_cut = True
+                end.link.connectionLost(Failure(ConnectionError()))
+
+    loseConnection = abortConnection = cut
+
+
+@define(eq=False)
+class FakeProcess:
+    """A process, as far as the crew can tell; `begin` is what it does when it is told to."""
+
+    pid: int
+    clock: Clock
+    begin: Callable[[], Any]
+    asked: list[str] = field(factory=list, init=False)
+    is_deaf: bool = field(default=False, init=False)
+    status: int | None = field(default=None, init=False)
+    _wire: Wire = field(init=False)
+    _gone: Deferred[int] | None = field(default=None, init=False)
+
+    def connect(self, link: Link) -> None:
+        handlers = {
+            "begin": self._begin,
+            "report": self._report,
+            "stop": self._stop,
+            "word": lambda: self.pid,
+        }
+        theirs = Link(handlers, lambda: None, self.clock)
+        self._wire = Wire(link)
+        self._wire.other = Wire(theirs)
+        self._wire.other.other = self._wire
+        theirs.makeConnection(self._wire.other)  # type: ignore[arg-type]
+        link.makeConnection(self._wire)  # type: ignore[arg-type]
+
+    def _begin(self, *told: Any) -> Any:
+        self.asked.append("begin")
+        return self.begin()
+
+    def _report(self) -> Any:
+        self.asked.append("report")
+        return Deferred() if self.is_deaf else ((), 1, 2, {})
+
+    def _stop(self) -> str:
+        self.asked.append("stop")
+        if not self.is_deaf:
+            self.clock.callLater(0.5, self.die, 0)
+        return "farewell"
+
+    def die(self, status: int = 1) -> None:
+        if self.status is None:
+            self.status = status
+            self._wire.cut()
+            if self._gone is not None and not self._gone.called:
+                self._gone.callback(status)
+
+    def kill(self) -> None:
+        self.clock.callLater(0, self.die, -9)
+
+    def gone(self) -> Deferred[int]:
+        self._gone = Deferred()
+        if self.status is not None:
+            self._gone.callback(self.status)
+        return self._gone
+
+
+class CrewCase(SynchronousTestCase):
+    """A crew of two, and whom it works for."""
+
+    def setUp(self) -> None:
+        self.clock = Clock()
+        self.processes: list[FakeProcess] = []
+        self.heard: list[str] = []
+        self.said: dict[int, Any] = {}
+        self.begins: Callable[[], Any] = lambda: ((),)
+        self.room = True
+        self.crew = Crew(2, self, self.clock)
+
+    # --- Employer
+
+    def started(self, begin: Begin) -> Any:
+        if not self.room:
+            raise OSError(12, "Cannot allocate memory")
+        self.processes.append(FakeProcess(100 + len(self.processes), self.clock, self.begins))
+        return self.processes[-1]
+
+    def begin(self, number: int) -> Begin:
+        return Begin(number, 2, b"", "info", ())
+
+    def answers(self, member: Member) -> Mapping[str, Callable[..., Any]]:
+        return {}
+
+    async def serves(self, member: Member) -> None:
+        self.heard.append(f"{member.number} serves")
+
+    async def is_gone(self, member: Member) -> None:
+        self.heard.append(f"{member.number} is gone")
+
+    def gave_up(self, reason: str) -> None:
+        self.heard.append(reason)
+
+    # --- and what the tests do
+
+    def pass_time(self, seconds: float = 0.01) -> None:
+        """In small steps, as it passes."""
+        self.clock.pump([0.01] * max(1, round(seconds / 0.01)))
+
+    def open(self) -> None:
+        opening = start(self.crew.open())
+        self.pass_time()
+        self.successResultOf(opening)
+        self.heard.clear()
+
+    def die(self, index: int) -> None:
+        self.processes[index].die(-9)
+        self.pass_time(0.05)
+
+    def pids(self) -> list[int]:
+        return [member.process.pid for member in self.crew.serving]
+
+
+class OpenTests(CrewCase):
+    def test_all_serve(self) -> None:
+        """It is open when each of them serves."""
+        waiting: list[Deferred[Any]] = []
+
+        def begins() -> Deferred[Any]:
+            waiting.append(Deferred())
+            return waiting[-1]
+
+        self.begins = begins
+        opening = start(self.crew.open())
+        self.pass_time()
+        waiting[0].callback(((),))
+        self.pass_time()
+        self.assertNoResult(opening)
+        waiting[1].callback(((),))
+        self.pass_time()
+        self.successResultOf(opening)
+        self.assertEqual((self.heard, self.pids()), (["1 serves", "2 serves"], [100, 101]))
+
+    def refuse(self) -> Any:
+        raise OrchestratorError("the ledger cannot be opened")
+
+    def test_cannot_begin(self) -> None:
+        """One that says why it cannot is the end of all; nothing is left of any of them."""
+        self.begins = self.refuse
+        opening = start(self.crew.open())
+        self.pass_time()
+        error = self.failureResultOf(opening, WorkersError).value
+        self.assertIn("cannot start: the ledger cannot be opened", str(error))
+        self.assertEqual((self.crew.members, [each.status for each in self.processes]), ([], [-9, -9]))
+        self.assertEqual(self.clock.getDelayedCalls(), [])
+
+    def test_dies_at_once(self) -> None:
+        """So is one that dies before it has said anything."""
+        self.begins = Deferred
+        opening = start(self.crew.open())
+        self.pass_time()
+        self.processes[1].die(7)
+        self.pass_time()
+        error = self.failureResultOf(opening, WorkersError).value
+        self.assertEqual(str(error), "worker 2 ended with status 7 before it served")
+        self.assertEqual(self.processes[0].status, -9)
+
+    def test_no_room(self) -> None:
+        """So is one for which there is no room."""
+        self.room = False
+        opening = start(self.crew.open())
+        self.pass_time()
+        self.assertIn("Cannot allocate memory", str(self.failureResultOf(opening, WorkersError).value))
+
+    def test_told_to_stop(self) -> None:
+        """Told to stop meanwhile, none is left."""
+        self.begins = Deferred
+        opening = start(self.crew.open())
+        self.pass_time()
+        opening.cancel()
+        self.pass_time()
+        self.failureResultOf(opening)
+        self.assertEqual((self.crew.members, self.clock.getDelayedCalls()), ([], []))
+
+
+class DeathTests(CrewCase):
+    def test_replaced(self) -> None:
+        """One that dies is replaced, once nothing is left of it; the log says how it ended."""
+        self.open()
+        self.pass_time(20)
+        with capturedLogs() as said:
+            self.die(0)
+        self.assertEqual(self.heard, ["1 is gone", "1 serves"])
+        self.assertEqual(self.pids(), [102, 101])
+        self.assertIn("worker 1 (process 100) was ended by signal 9", [formatEvent(each) for each in said])
+
+    def test_again_and_again(self) -> None:
+        """One that dies soon each time is replaced later and later; the other one goes on."""
+        self.open()
+        for _ in range(2):
+            self.die(-1)
+        self.assertEqual(len(self.pids()), 1)
+        self.pass_time(0.1)
+        self.assertEqual(len(self.pids()), 2)
+
+    def test_cannot_be_replaced(self) -> None:
+        """While one serves nothing is given up; when nobody does, and nobody can be started, all is."""
+        self.open()
+        self.begins = self.refuse
+        self.die(0)
+        self.pass_time(60)
+        self.assertEqual((self.pids(), self.heard), ([101], ["1 is gone"] * self.heard.count("1 is gone")))
+        self.assertGreater(self.heard.count("1 is gone"), GIVEN_UP)
+        self.die(1)
+        self.pass_time(60)
+        self.assertEqual(self.heard[-1], "none of the workers can be started any more")
+        self.assertEqual(self.crew.members, [])
+
+    def refuse(self) -> Any:
+        raise OrchestratorError("no")
+
+    def test_deaf(self) -> None:
+        """One that does not answer for long is ended; one that answers, or was late once, is not."""
+        self.open()
+        self.processes[0].is_deaf = True
+        self.pass_time(ASK_EVERY * MOST_UNANSWERED)
+        self.assertEqual(self.pids(), [100, 101])
+        self.pass_time(ASK_EVERY + 0.1)
+        self.assertEqual((self.processes[0].status, self.pids()), (-9, [102, 101]))
+        self.assertEqual(self.processes[0].asked, ["begin", "report"])
+        self.assertGreater(self.processes[1].asked.count("report"), 5)
+
+    def test_report(self) -> None:
+        """How each fares is known a few seconds later."""
+        self.open()
+        self.pass_time(ASK_EVERY + 0.1)
+        self.assertEqual([member.report.requests for member in self.crew.members], [1, 1])
+
+
+class StopTests(CrewCase):
+    def stop(self, seconds: float = 10.0) -> Deferred[None]:
+        def hear(member: Member, answer: Any) -> None:
+            self.said[member.number] = answer
+
+        stopping = start(self.crew.stop(seconds, hear))
+        self.pass_time()
+        return stopping
+
+    def test_in_order(self) -> None:
+        """Each finishes in its own time, and is heard once more; nobody takes its place."""
+        self.open()
+        stopping = self.stop()
+        self.assertNoResult(stopping)
+        self.pass_time(1)
+        self.successResultOf(stopping)
+        self.assertEqual(self.said, {1: "farewell", 2: "farewell"})
+        self.assertEqual((len(self.processes), self.clock.getDelayedCalls()), (2, []))
+
+    def test_in_time(self) -> None:
+        """One that does not end is ended."""
+        self.open()
+        self.processes[0].is_deaf = True
+        stopping = self.stop(1.0)
+        self.pass_time(1.1)
+        self.successResultOf(stopping)
+        self.assertEqual([process.status for process in self.processes], [-9, 0])
+
+    def test_while_replacing(self) -> None:
+        """One that was about to be started is not, and one that had not begun is ended."""
+        self.open()
+        self.begins = Deferred
+        self.die(0)
+        self.die(1)
+        self.die(2)  # which is waited with
+        stopping = self.stop()
+        self.pass_time(1)
+        self.successResultOf(stopping)
+        self.assertEqual((self.crew.members, self.clock.getDelayedCalls()), ([], []))
+
+    def test_asked(self) -> None:
+        """All are asked at once; what one cannot answer any more is a failure, and the others are heard."""
+        self.open()
+        asking = start(self.crew.ask("word", seconds=1.0))
+        self.processes[0].die()
+        self.pass_time(0.1)
+        answers = {member.number: answer for member, answer in self.successResultOf(asking).items()}
+        self.assertIsInstance(answers[1], Failure)
+        self.assertEqual(answers[2], 101)
