@@ -139,7 +139,7 @@ async def build_core(
         cleaner.let_go()
         break_off(by_name.values())
 
-    lease = lease_on(ledger.database, config, lapsed)
+    lease = lease_on(ledger, lapsed)
     usage = await ledger.blobs.usage()
     holding = {known.backend for known in usage if known.taken}
     for settings in config.backends:

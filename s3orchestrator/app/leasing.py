@@ -6,10 +6,9 @@ from collections.abc import Callable, Iterable
 from time import CLOCK_BOOTTIME, clock_gettime
 from typing import Any
 
+from s3orchestrator.app.ledgers import Ledger
 from s3orchestrator.backends.leased import LeasedBackend
-from s3orchestrator.config.sections import Config
 from s3orchestrator.interfaces import IBackend
-from s3orchestrator.store.guarded import GuardedLedger
 from s3orchestrator.store.operations import ILedger
 from s3orchestrator.store.owners import Lease
 
@@ -19,10 +18,17 @@ def seconds_since_boot() -> float:
     return clock_gettime(CLOCK_BOOTTIME)
 
 
-def lease_on(database: GuardedLedger, config: Config, lapsed: Callable[[], object]) -> Lease:
+def lease_on(ledger: Ledger, lapsed: Callable[[], object]) -> Lease:
     """Return the lease of this process, which must be renewed before anything is sent."""
-    length = config.cleanup_queue.claim_grace_period if database.operations.is_shared else None
-    return Lease(database, length, seconds_since_boot, lapsed=lapsed, too_new=database.refuse_changes)
+    database, registration = ledger.database, ledger.registration
+    return Lease(
+        database,
+        registration.length,
+        seconds_since_boot,
+        lapsed=lapsed,
+        too_new=database.refuse_changes,
+        registration=registration,
+    )
 
 
 def under_lease(backend: IBackend, lease: Lease, database: ILedger, reactor: Any) -> IBackend:

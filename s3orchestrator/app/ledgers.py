@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
+from functools import partial
 from random import Random
-from typing import Any
+from typing import Any, Protocol, TypeVar
 
-from attrs import define
+import attrs
+from attrs import define, frozen
 
 from s3orchestrator.config.sections import Config
 from s3orchestrator.errors import StoreUnavailable
@@ -16,10 +18,51 @@ from s3orchestrator.store.blobs import Blobs
 from s3orchestrator.store.buckets import Buckets
 from s3orchestrator.store.guarded import GuardedLedger
 from s3orchestrator.store.operations import ILedger
+from s3orchestrator.store.owners import Registration
 from s3orchestrator.store.sqlite import SqliteDatabase
 from s3orchestrator.store.uploads import Uploads
 from s3orchestrator.store.usage import UsageLedger
 from s3orchestrator.store.versions import Versions
+from s3orchestrator.workers.duties import sharing
+from s3orchestrator.workers.ledger import SharedLedger
+from s3orchestrator.workers.ledger_server import LedgerServer
+from s3orchestrator.workers.link import Link
+
+R = TypeVar("R")
+
+TraitsOf = Callable[[str], Traits | None]
+
+
+class Built(Protocol):
+    """Says of which class a role is to be made, where there is a choice."""
+
+    def __call__(self, kind: type[R], role: str) -> type[R]: ...
+
+
+def _as_it_is(kind: type[R], role: str) -> type[R]:
+    return kind
+
+
+@frozen
+class Roles:
+    """The store's roles, by their names."""
+
+    buckets: Buckets
+    blobs: Blobs
+    versions: Versions
+    uploads: Uploads
+    usage: UsageLedger
+
+    @classmethod
+    def on(cls, config: Config, ledger: ILedger, traits_of: TraitsOf, built: Built = _as_it_is) -> Roles:
+        """Build them on a ledger; `traits_of` tells what a backend can be relied on for."""
+        return cls(
+            built(Buckets, "buckets")(ledger),
+            built(Blobs, "blobs")(ledger, traits_of=traits_of, quiet_period=config.write_path.quiet_period),
+            built(Versions, "versions")(ledger),
+            built(Uploads, "uploads")(ledger, traits_of=traits_of),
+            built(UsageLedger, "usage")(ledger),
+        )
 
 
 @define(eq=False)
@@ -33,43 +76,75 @@ class Ledger:
     uploads: Uploads
     usage: UsageLedger
     locks: ILocks
+    registration: Registration
 
 
-async def open_ledger(config: Config, reactor: Any, *, make: bool = True) -> ILedger:
+async def open_ledger(config: Config, reactor: Any, *, make: bool = True, is_shared: bool = False) -> ILedger:
     """
     Open the ledger the configuration names. SQLite blocks for as long as migrations take.
 
     `make`: whether one that is not there is made; a command that only looks would find an empty one in order.
+    `is_shared`: whether there will be other processes that have an SQLite ledger from us.
 
     :raises LedgerInUse: another process has it.
     :raises StoreUnavailable: it cannot be reached, or there is no such database.
     """
+    lease = config.cleanup_queue.claim_grace_period
     if config.database.engine == "postgres":
         # Whoever has SQLite need not load libpq.
         from s3orchestrator.store.postgres import PostgresDatabase
 
-        lease = config.cleanup_queue.claim_grace_period
         return await PostgresDatabase.of(config.database, reactor, lease).open(make=make)
     path = config.database.path
     if not make and not os.path.exists(path):
         raise StoreUnavailable(f"there is no ledger at {path}: is database.path right?")
-    return SqliteDatabase(path, reactor).open()
+    return SqliteDatabase(path, reactor, lease=lease if is_shared else None).open()
 
 
-def ledger_on(
-    config: Config, database: ILedger, reactor: Any, traits_of: Callable[[str], Traits | None]
-) -> Ledger:
+def shared_ledger(config: Config, reactor: Any, link: Link) -> SharedLedger:
+    """Return the SQLite ledger that the process at the other end of `link` has; it is not open yet."""
+    lease = config.cleanup_queue.claim_grace_period
+    return SharedLedger(config.database.path, reactor, link=link, lease=lease)
+
+
+def share_ledger(config: Config, database: SqliteDatabase, traits_of: TraitsOf) -> LedgerServer:
+    """Let other processes have an open ledger from us; it was opened for that."""
+
+    def roles_on(ledger: ILedger) -> dict[str, Any]:
+        return attrs.asdict(Roles.on(config, ledger, traits_of), recurse=False)
+
+    return LedgerServer(database, roles_on)
+
+
+def ledger_on(config: Config, database: ILedger, reactor: Any, traits_of: TraitsOf) -> Ledger:
     """Build the roles on an open database; `traits_of` tells what a backend can be relied on for."""
     breaker = config.circuit_breaker
     guarded = GuardedLedger(
         database, reactor, breaker.failure_threshold, breaker.open_timeout, Random().random
     )
+    built = _sharing(guarded, database) if isinstance(database, SharedLedger) else _as_it_is
+    roles = Roles.on(config, guarded, traits_of, built)
+    lease = config.cleanup_queue.claim_grace_period if database.operations.is_shared else None
+    registration = built(Registration, "registration")(guarded, lease)
     return Ledger(
         guarded,
-        Buckets(guarded),
-        Blobs(guarded, traits_of=traits_of, quiet_period=config.write_path.quiet_period),
-        Versions(guarded),
-        Uploads(guarded, traits_of=traits_of),
-        UsageLedger(guarded),
+        roles.buckets,
+        roles.blobs,
+        roles.versions,
+        roles.uploads,
+        roles.usage,
         database.locks,
+        registration,
     )
+
+
+def _sharing(guarded: GuardedLedger, database: SharedLedger) -> Built:
+    """Have roles ask for what they do not do here, through the breaker."""
+
+    async def elsewhere(role: str, method: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        return await guarded.change(partial(database.change, role, method, args, kwargs))
+
+    def built(kind: type[R], role: str) -> type[R]:
+        return sharing(kind, role, elsewhere)
+
+    return built

@@ -12,6 +12,7 @@ from __future__ import annotations
 import os
 import socket
 import sys
+from functools import partial
 from signal import SIG_IGN, SIGHUP, SIGINT, SIGTERM, signal
 
 from twisted.internet.interfaces import IReactorCore

@@ -15,11 +15,10 @@ from s3orchestrator.store.counting import Tally
 from s3orchestrator.store.dooming import Claim, doom_pending
 from s3orchestrator.store.operations import ILedger, attempt
 from s3orchestrator.store.rows import BUCKET, bucket_of
+from s3orchestrator.store.sql import NOTIFY
 from s3orchestrator.store.uploads import AT_ONCE
 
 HOLD_BUCKET_ALONE = "$hold_bucket_alone"
-NOTIFY = "$notify"
-
 CHANGED = "buckets"  # what other instances are told
 
 ALL = f"SELECT {BUCKET} FROM buckets WHERE deleted_ms IS NULL ORDER BY name"

@@ -129,6 +129,11 @@ class GuardedLedger:
         self._check_refusal()
         return await self._through(partial(self._inner.transact, work))
 
+    async def change(self, ask: Callable[[], Awaitable[T]]) -> T:
+        """Have somebody else change the ledger for us; refused like `transact`."""
+        self._check_refusal()
+        return await self._through(ask)
+
     async def query(self, statement: str, **parameters: object) -> list[Row]:
         """See `IDatabase`."""
         return await self._through(partial(self._inner.query, statement, **parameters))
@@ -232,7 +237,7 @@ class GuardedLedger:
     async def _probe(self, made: Pass) -> None:
         """A transaction rather than a query: with the next one a writer that gave up tries again."""
         try:
-            await self._inner.transact(_ask)
+            await self._inner.transact(nothing)
         except (OrchestratorError, CancelledError) as error:
             self._note(made, error)
         except Exception:
@@ -245,5 +250,6 @@ class GuardedLedger:
         self.log.failure("trying the database failed in an unforeseen way", failure=failure)
 
 
-async def _ask(tx: ITransaction) -> None:
+async def nothing(tx: ITransaction) -> None:
+    """Find out whether the database answers, with the smallest transaction."""
     await tx.one(ANYTHING)

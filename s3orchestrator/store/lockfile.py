@@ -1,13 +1,18 @@
-"""Keeps a second process away from a ledger that only one may have."""
+"""Keeps other processes away from a ledger that only one, and its children, may have."""
 
 from __future__ import annotations
 
 import fcntl
 import os
+import time
 
 from attrs import define, field
 
 from s3orchestrator.errors import LedgerInUse
+
+PATIENCE = 5.0  # seconds that the children of one that died have to notice it
+_LOOK_AGAIN = 0.05  # seconds
+_DEAD = (b"Z", b"X")  # states of a process that is gone and whose parent has not looked
 
 
 @define(eq=False)
@@ -15,28 +20,67 @@ class LockFile:
     """
     A file whose lock is held from `acquire` to `release`, or until the process is gone.
 
-    It names the holder, and stays when the lock is released: removing it would let two
+    Children that inherit `descriptor` hold it too: it is free when the last of them is gone. The
+    file names the parent, and stays when the lock is released: removing it would let two
     processes each lock a file of that name.
     """
 
     path: str
+    _patience: float = field(default=PATIENCE, kw_only=True)
     _descriptor: int | None = field(init=False, default=None)
 
+    @property
+    def descriptor(self) -> int:
+        """What holds the lock, while it is held."""
+        assert self._descriptor is not None
+        return self._descriptor
+
     def acquire(self) -> None:
-        """:raises LedgerInUse: somebody holds the lock; they may be in this process, too."""
+        """
+        Take the lock. It blocks, for a few seconds, where only children of a process that died have it.
+
+        :raises LedgerInUse: somebody holds the lock; they may be in this process, too.
+        """
         descriptor = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
-            holder = os.read(descriptor, 32).decode("ascii", "replace").strip()
+            self._lock(descriptor)
+        except BaseException:
             os.close(descriptor)
-            raise LedgerInUse(f"{self.path} is locked by process {holder or 'unknown'}") from error
+            raise
         os.truncate(descriptor, 0)
-        os.write(descriptor, b"%d\n" % os.getpid())
+        os.pwrite(descriptor, b"%d\n" % os.getpid(), 0)
         self._descriptor = descriptor
 
+    def _lock(self, descriptor: int) -> None:
+        until = time.monotonic() + self._patience
+        while True:
+            try:
+                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                return
+            except BlockingIOError as error:
+                holder = os.pread(descriptor, 32, 0).decode("ascii", "replace").strip()
+                if _is_alive(holder):
+                    raise LedgerInUse(f"{self.path} is locked by process {holder or 'unknown'}") from error
+                if time.monotonic() >= until:
+                    raise LedgerInUse(
+                        f"{self.path} is locked by processes that process {holder} has left behind"
+                    ) from error
+                time.sleep(_LOOK_AGAIN)
+
     def release(self) -> None:
-        """Let go; harmless when nothing is held."""
+        """Let go, for this process; harmless when nothing is held."""
         if self._descriptor is not None:
             os.close(self._descriptor)
             self._descriptor = None
+
+
+def _is_alive(holder: str) -> bool:
+    """Tell whether there is a process of that number; of nobody knows who, that there is."""
+    if not holder.isdigit():
+        return True
+    try:
+        with open(f"/proc/{holder}/stat", "rb") as stat:
+            # Its name may hold anything, so what follows is what stands after the last bracket.
+            return stat.read().rpartition(b") ")[2][:1] not in _DEAD
+    except OSError:
+        return False

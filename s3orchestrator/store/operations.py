@@ -9,6 +9,7 @@ operations are noted here and handed back as soon as the database answers.
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Hashable, Iterable, Iterator
+from contextvars import ContextVar
 from enum import Enum
 from itertools import count
 from typing import TypeVar
@@ -41,6 +42,11 @@ class LooseEnd:
 
     left: Left
     number: int
+
+
+# Where somebody does this for another process, which may be gone before it hears: what each operation
+# that succeeded would have left behind then.
+UNHEARD: ContextVar[list[LooseEnd] | None] = ContextVar("unheard", default=None)
 
 
 @define(eq=False)
@@ -130,9 +136,14 @@ async def attempt(
     turns = ledger.operations.turns
     try:
         if turns is None or key is None:
-            return await ledger.transact(work)
-        async with turns.of(key):
-            return await ledger.transact(work)
+            result = await ledger.transact(work)
+        else:
+            async with turns.of(key):
+                result = await ledger.transact(work)
     except (CancelledError, TransactionUnclear):
         ledger.operations.loose_ends.extend(LooseEnd(kind, number) for kind, number in left)
         raise
+    unheard = UNHEARD.get()
+    if unheard is not None:
+        unheard.extend(LooseEnd(kind, number) for kind, number in left)
+    return result

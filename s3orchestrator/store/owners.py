@@ -64,6 +64,34 @@ async def have_alone(ledger: ILedger) -> None:
         )
 
 
+@define(eq=False)
+class Registration:
+    """An owner in the ledger: `operations` of `ledger` are under its name, for `length` seconds at a time."""
+
+    _ledger: ILedger
+    length: float | None
+
+    async def renew(self) -> int:
+        """
+        Keep the name for longer, or take another where others may have what is under it.
+
+        :raises LedgerTooNew: this release may not write any more.
+        """
+        return await self._ledger.transact(self._renew)
+
+    async def _renew(self, tx: ITransaction) -> int:
+        await check_level(tx)
+        owner, now_ms = self._ledger.operations.owner, self._ledger.now_ms()
+        renewed = await tx.run(
+            RENEW, owner=owner, now_ms=now_ms, until_ms=_end(now_ms, self.length), schema_level=level()
+        )
+        return owner if renewed else await register(tx, now_ms, self.length)
+
+    async def end(self) -> None:
+        """Make everything under its names nobody's."""
+        await leave(self._ledger)
+
+
 async def leave(ledger: ILedger) -> None:
     """Make everything that this process holds nobody's, and end its leases."""
     await end(ledger, ledger.operations.owners)
@@ -97,6 +125,7 @@ class Lease:
     `length` is in seconds, None where there can be no other process. `awake` gives seconds that
     also count while the machine is suspended (CLOCK_BOOTTIME). `lapsed` is called when others may
     have taken over what we held, and `too_new` when a newer release has changed the ledger.
+    `registration` is for those who have the ledger changed by another process.
     """
 
     log = make_logger()
@@ -105,7 +134,12 @@ class Lease:
     _awake: Callable[[], float]
     _lapsed: Callable[[], object] = field(default=lambda: None, kw_only=True)
     _too_new: Callable[[LedgerTooNew], object] = field(default=lambda error: None, kw_only=True)
+    _registration: Registration = field(kw_only=True)
     _until: float | None = field(init=False, default=None)
+
+    @_registration.default
+    def _by_ourselves(self) -> Registration:
+        return Registration(self._ledger, self._length)
 
     @property
     def interval(self) -> float:
@@ -142,7 +176,7 @@ class Lease:
         await self._ledger.measure_time()
         asked = self._awake()
         try:
-            owner = await self._ledger.transact(self._renew)
+            owner = await self._registration.renew()
         except LedgerTooNew as error:
             self._until = None
             self._too_new(error)
@@ -157,18 +191,10 @@ class Lease:
                 )
                 self._lapsed()
 
-    async def _renew(self, tx: ITransaction) -> int:
-        await check_level(tx)
-        owner, now_ms = self._ledger.operations.owner, self._ledger.now_ms()
-        renewed = await tx.run(
-            RENEW, owner=owner, now_ms=now_ms, until_ms=_end(now_ms, self._length), schema_level=level()
-        )
-        return owner if renewed else await register(tx, now_ms, self._length)
-
     async def give_back(self) -> None:
         """Make everything we hold nobody's, and end: the last that is done before the ledger is closed."""
         self._until = None
-        await leave(self._ledger)
+        await self._registration.end()
 
     async def lowest_level(self) -> int:
         """Return the schema level that all live instances know; see `ILease`."""

@@ -15,6 +15,8 @@ from string import Template
 
 from attrs import Factory, define, field
 
+NOTIFY = "$notify"  # lets other processes know `:payload`, once it is committed
+
 
 @define(eq=False)
 class Dialect:
@@ -69,7 +71,7 @@ SQLITE = Dialect(
         "last_id_given": "SELECT seq FROM sqlite_sequence WHERE name = :table",
         "forget_last_id": "DELETE FROM sqlite_sequence WHERE name = :table",
         "give_ids_after": "INSERT INTO sqlite_sequence (name, seq) VALUES (:table, :last)",
-        # Nobody else has this file open.
+        # The writer passes it on.
         "notify": "",
     },
 )

@@ -3,9 +3,8 @@ The ledger in an SQLite file.
 
 Whatever is queued is written as one group. Its statements run on the reactor's thread, for a few
 milliseconds at most; a thread goes on with what takes longer, waits for the disk and tells the
-reactor once. Reads of one statement run on the reactor's thread, on a connection of their
-own; longer looks have threads of theirs. Without a thread everything happens at once, in the
-caller's turn: nothing that awaits it is ever suspended, which is what unit tests want.
+reactor once. How it is read is told in `reading`. Without a thread everything happens at once, in
+the caller's turn: nothing that awaits it is ever suspended, which is what unit tests want.
 """
 
 from __future__ import annotations
@@ -20,33 +19,22 @@ from queue import SimpleQueue
 from threading import Thread
 from time import monotonic
 from typing import Any, TypeVar
-from urllib.parse import quote
 
 from attrs import define, field
 from twisted.internet.defer import Deferred
-from twisted.internet.interfaces import IReactorTime
+from twisted.logger import Logger
 from zope.interface import implementer
 
 from s3orchestrator.errors import StoreUnavailable
-from s3orchestrator.interfaces import ITransaction, Row
+from s3orchestrator.interfaces import ITransaction
 from s3orchestrator.store import load
 from s3orchestrator.store.lockfile import LockFile
 from s3orchestrator.store.locks import LocalLocks
 from s3orchestrator.store.migrate import migrate, migrations
 from s3orchestrator.store.operations import ILedger, Operations
 from s3orchestrator.store.owners import register
-from s3orchestrator.store.snapshots import Snapshots
-from s3orchestrator.store.sql import positional
-from s3orchestrator.store.writer import (
-    BUSY_TIMEOUT,
-    Outcome,
-    SqliteTransaction,
-    Steps,
-    Work,
-    Writer,
-    drive,
-    translated,
-)
+from s3orchestrator.store.reading import SqliteReading
+from s3orchestrator.store.writer import BUSY_TIMEOUT, Outcome, Steps, Work, Writer
 
 T = TypeVar("T")
 
@@ -59,8 +47,6 @@ MAX_GROUP = 128  # more only makes the first of them wait longer
 TURN = 0.002
 SLOW = 0.01
 SPARED = 10.0
-
-_MMAP_BYTES = 1 << 30
 _CACHE_KIB = 64 * 1024
 _LOG_LIMIT = 64 << 20  # what is kept of the log's file after a checkpoint
 
@@ -87,24 +73,22 @@ class _Job:
 
 @implementer(ILedger)
 @define(eq=False)
-class SqliteDatabase:
+class SqliteDatabase(SqliteReading):
     """
-    A ledger in one file, for one process.
+    A ledger in one file, for one process or for one and its children.
 
-    `reactor` gives the time and, if `threaded`, takes calls from the writer's thread.
-    `path` may be `IN_MEMORY` where nothing is threaded. Nothing happens before `open`.
+    `path` may be `IN_MEMORY` where nothing is threaded. `lease` is how many seconds each process
+    may act on what it holds, None if there is only this one. Nothing happens before `open`.
     """
 
-    path: str = field(converter=os.fspath)
-    _reactor: IReactorTime
-    _threaded: bool = field(default=True, kw_only=True)
+    _log = Logger()
     _random: Callable[[int], bytes] = field(default=os.urandom, kw_only=True)
+    _lease: float | None = field(default=None, kw_only=True)
     ledger_id: str = field(init=False, default="")
     operations: Operations = field(init=False)
     locks: LocalLocks = field(init=False, factory=LocalLocks)
     clock_skew_ms: int = field(init=False, default=0)
     _writer: Writer = field(init=False)
-    _reader: sqlite3.Cursor | None = field(init=False, default=None)
     _lock: LockFile = field(init=False)
     _jobs: deque[_Job] = field(init=False, factory=deque)
     _is_writing: bool = field(init=False, default=False)
@@ -112,14 +96,26 @@ class SqliteDatabase:
     _handed: SimpleQueue[tuple[list[_Job], Steps] | None] = field(init=False, factory=SimpleQueue)
     _is_open: bool = field(init=False, default=False)
     _closing: Deferred[None] | None = field(init=False, default=None)
-    _snapshots: Snapshots = field(init=False)
+    _hearers: list[Callable[[str], object]] = field(init=False, factory=list)
+    _watchers: list[Callable[[bool], object]] = field(init=False, factory=list)
+    _was_away: bool = field(init=False, default=False)
 
     def __attrs_post_init__(self) -> None:
-        self._snapshots = Snapshots(self._connect_aside, self._tell)
+        super().__attrs_post_init__()
         self._writer = Writer(self._connect, self._snapshots.stop)
         self._lock = LockFile(f"{self.path}.lock")
         if self._threaded and self.path == IN_MEMORY:
             raise ValueError("a ledger in memory cannot be shared with a thread")
+
+    @property
+    def is_away(self) -> bool:
+        """Tell whether the ledger cannot be written: what is read then may not last."""
+        return self._writer.is_away
+
+    @property
+    def held(self) -> int:
+        """The descriptor that keeps others away: whoever inherits it does so, too, while it lives."""
+        return self._lock.descriptor
 
     def open(self) -> SqliteDatabase:
         """
@@ -160,6 +156,7 @@ class SqliteDatabase:
             raise StoreUnavailable("the ledger is closed")
         if not self._threaded:
             outcome: Outcome[T] = self._writer.commit([work])[0]
+            self._tell_of([outcome])
             return outcome.get()
         job = _Job(work, is_long)
         self._jobs.append(job)
@@ -169,41 +166,17 @@ class SqliteDatabase:
         result: T = await job.done
         return result
 
-    async def query(self, statement: str, **parameters: object) -> list[Row]:
-        """Read with one statement; see `IDatabase`."""
-        if self._reader is None or self._writer.is_away:
-            raise StoreUnavailable("the ledger is closed or away")
-        try:
-            # All rows at once: no read transaction stays open.
-            sql, pick = positional(statement)
-            return self._reader.execute(sql, pick(parameters)).fetchall()
-        except sqlite3.OperationalError as error:
-            raise StoreUnavailable(f"ledger: {error}") from error
-
     async def at_length(self, work: Callable[[ITransaction], Awaitable[T]]) -> T:
         """Run `work` in a transaction; see `IDatabase`."""
         return await self._write(work, is_long=True)
 
-    async def snapshot(self, work: Callable[[ITransaction], Awaitable[T]]) -> T:
-        """Read at length, as of one moment; see `IDatabase`."""
-        if not self._is_open or self._reader is None or self._writer.is_away:
-            raise StoreUnavailable("the ledger is closed or away")
-        if self._threaded:
-            return await self._snapshots.take(work)
-        try:
-            return drive(work(SqliteTransaction(self._reader)))
-        except sqlite3.Error as error:
-            raise translated(error) from error
+    def on_notice(self, hear: Callable[[str], object]) -> None:
+        """Call `hear` with what is said in a transaction, once it is committed; before that is answered."""
+        self._hearers.append(hear)
 
-    def now_ms(self) -> int:
-        """Ledger time."""
-        return int(self._reactor.seconds() * 1000)
-
-    def on_notice(self, hear: Callable[[str], None]) -> None:
-        """There is no other instance that could say anything: `hear` is never called."""
-
-    async def measure_time(self) -> None:
-        """There is only one clock."""
+    def on_away(self, hear: Callable[[bool], object]) -> None:
+        """Call `hear` whenever the ledger cannot be written any more, and when it can again."""
+        self._watchers.append(hear)
 
     async def close(self) -> None:
         """Finish what is queued, then let go of the file."""
@@ -232,7 +205,8 @@ class SqliteDatabase:
         await migrate(tx, migrations(), now_ms=now_ms, ledger_id=fresh_id)
         # Whoever held this ledger before is gone: we have the lock.
         await tx.run(OLD_OWNERS)
-        self.operations = Operations(await register(tx, now_ms, None))
+        owner = await register(tx, now_ms, self._lease)
+        self.operations = Operations(owner, is_shared=self._lease is not None)
         ledger = await tx.one(LEDGER_ID)
         self.ledger_id = ledger[0] if ledger else ""
 
@@ -263,24 +237,6 @@ class SqliteDatabase:
     def _connect_reader(self) -> sqlite3.Cursor:
         return self._writer.cursor() if self.path == IN_MEMORY else self._connect_aside().cursor()
 
-    def _connect_aside(self) -> sqlite3.Connection:
-        """Connect without being able to write."""
-        connection = sqlite3.connect(
-            f"file:{quote(self.path)}?mode=ro",
-            uri=True,
-            timeout=BUSY_TIMEOUT,
-            isolation_level=None,
-            check_same_thread=False,
-            cached_statements=512,
-        )
-        connection.row_factory = sqlite3.Row
-        connection.execute(f"PRAGMA mmap_size = {_MMAP_BYTES}")
-        return connection
-
-    def _tell(self, call: Callable[..., object], *arguments: object) -> None:
-        """Have something called in the reactor's thread; from the others."""
-        self._reactor.callFromThread(call, *arguments)  # type: ignore[attr-defined]
-
     def _write_group(self) -> None:
         """Begin with what is queued, on the reactor's thread; the writer's goes on with it."""
         group = self._next_group()
@@ -304,7 +260,7 @@ class SqliteDatabase:
 
     def _written(self, group: list[_Job], outcomes: list[Outcome[Any]]) -> None:
         self._write_group()  # first, so that the disk has something to do meanwhile
-        _deliver(group, outcomes)
+        self._deliver(group, outcomes)
 
     def _next_group(self) -> list[_Job]:
         group: list[_Job] = []
@@ -329,16 +285,33 @@ class SqliteDatabase:
             # A mistake of ours; the thread must live on, or everybody would wait for ever.
             return [Outcome(error=error) for _ in group]
 
+    def _deliver(self, group: list[_Job], outcomes: list[Outcome[Any]]) -> None:
+        # First, so that whoever hears of a change from its author can have known of it.
+        self._tell_of(outcomes)
+        for job, outcome in zip(group, outcomes, strict=True):
+            if job.has_left:
+                continue
+            if outcome.error is None:
+                job.done.callback(outcome.value)
+            else:
+                job.done.errback(outcome.error)
+
+    def _tell_of(self, outcomes: list[Outcome[Any]]) -> None:
+        """Let others know what was said, and whether the ledger has gone or come."""
+        for outcome in outcomes:
+            for payload in outcome.notices:
+                self._call(self._hearers, payload)
+        if self._was_away is not self._writer.is_away:
+            self._was_away = self._writer.is_away
+            self._call(self._watchers, self._was_away)
+
+    def _call(self, told: list[Callable[[Any], object]], what: object) -> None:
+        for hear in tuple(told):
+            try:
+                hear(what)
+            except Exception:
+                self._log.failure("what {hear} did about {what!r} failed", hear=hear, what=what)
+
     def _stopped(self) -> None:
         if self._closing is not None:
             self._closing.callback(None)
-
-
-def _deliver(group: list[_Job], outcomes: list[Outcome[Any]]) -> None:
-    for job, outcome in zip(group, outcomes, strict=True):
-        if job.has_left:
-            continue
-        if outcome.error is None:
-            job.done.callback(outcome.value)
-        else:
-            job.done.errback(outcome.error)

@@ -22,7 +22,7 @@ from zope.interface import implementer
 
 from s3orchestrator.errors import Conflict, OrchestratorError, StoreUnavailable, TransactionUnclear
 from s3orchestrator.interfaces import ITransaction, Row
-from s3orchestrator.store.sql import positional
+from s3orchestrator.store.sql import NOTIFY, positional
 
 T = TypeVar("T")
 Work = Callable[[ITransaction], Awaitable[T]]
@@ -35,10 +35,15 @@ READ_MARK = "SELECT commits FROM ledger"
 
 @define(eq=False)
 class Outcome(Generic[T]):
-    """How a member of a group ended: `error` is None for one that is committed."""
+    """
+    How a member of a group ended: `error` is None for one that is committed.
+
+    `notices` are what it had to say to other processes.
+    """
 
     value: T | None = None
     error: BaseException | None = None
+    notices: Sequence[str] = ()
 
     def get(self) -> T:
         """Return the value or raise the error."""
@@ -67,11 +72,12 @@ class _RolledBackAsAWhole(Exception):
 class SqliteTransaction:
     """Statements on one connection; awaiting them never waits."""
 
-    __slots__ = ("_cursor", "has_written", "until")
+    __slots__ = ("_cursor", "has_written", "notices", "until")
 
     def __init__(self, cursor: sqlite3.Cursor) -> None:
         self._cursor = cursor
         self.has_written = False
+        self.notices: list[str] = []
         self.until: float | None = None  # on the monotonic clock; what comes later is done elsewhere
 
     async def _execute(self, sql: str, parameters: Sequence[object]) -> sqlite3.Cursor:
@@ -83,6 +89,8 @@ class SqliteTransaction:
         """Execute; returns the number of rows changed."""
         sql, pick = positional(statement)
         if not sql:
+            if statement == NOTIFY:
+                self.notices.append(str(parameters["payload"]))
             return 0
         changed = (await self._execute(sql, pick(parameters))).rowcount
         if changed:
@@ -295,8 +303,11 @@ class Writer:
         transaction.has_written = False
         try:
             outcome = Outcome(await work(transaction))
+            if transaction.notices:
+                outcome.notices, transaction.notices = transaction.notices, []
         except BaseException as error:
             outcome = Outcome(error=translated(error))
+            transaction.notices.clear()
         if not self._cursor.connection.in_transaction:
             # Whatever came next would be committed alone, and RELEASE would commit by itself.
             raise _RolledBackAsAWhole(str(outcome.error or "the database ended the transaction"))

@@ -169,7 +169,7 @@ class Link(Protocol):
     def _answered(self, number: int, answer: Any) -> None:
         question = self._open.pop(number)
         if question.waiting.called:
-            self._guard(question.unheard, answer)
+            self._do(question.unheard, (answer,))
         else:
             question.waiting.callback(answer)
 
@@ -189,13 +189,14 @@ class Link(Protocol):
             running.cancel()
 
     def _told(self, name: str, args: tuple[Any, ...]) -> None:
-        self._guard(self._handlers[name], *args)
+        self._do(self._handlers[name], args)
 
-    def _guard(self, act: Callable[..., object], *args: Any) -> None:
-        try:
-            act(*args)
-        except Exception:
-            self.log.failure("what was done about a message failed")
+    def _do(self, act: Handler, args: tuple[Any, ...]) -> None:
+        """Do what nobody waits for."""
+        _begun(act, args).addErrback(self._complain)
+
+    def _complain(self, failure: Failure) -> None:
+        self.log.failure("what was done about a message failed", failure=failure)
 
     def _asked(self, number: int, name: str, args: tuple[Any, ...]) -> None:
         if number in self._running:

@@ -26,6 +26,7 @@ from s3orchestrator.protocol.checksums import Checksum
 from s3orchestrator.protocol.conditions import WriteCondition
 from s3orchestrator.protocol.errors import RateLimited, S3Error, SlowDown
 from s3orchestrator.protocol.metadata import ObjectMetadata
+from s3orchestrator.store.operations import Left, LooseEnd
 
 Error = errors.OrchestratorError | S3Error
 
@@ -45,11 +46,12 @@ VALUES: tuple[type, ...] = (
     records.Version,
     Checksum,
     Counters,
+    LooseEnd,
     ObjectMetadata,
     Stored,
     WriteCondition,
 )
-STATES: tuple[type[Enum], ...] = (records.BlobState, records.UploadState)
+STATES: tuple[type[Enum], ...] = (records.BlobState, records.UploadState, Left)
 ERRORS: tuple[type[Exception], ...] = (
     *[
         kind
@@ -91,7 +93,7 @@ def _version(version: records.Version) -> tuple[Any, ...]:
 
 
 def _state(state: Enum) -> tuple[Any, ...]:
-    return type(state), (state.value,)
+    return type(state), (state.name,)
 
 
 def _error(error: Exception) -> tuple[Any, ...]:
@@ -113,7 +115,7 @@ def _name(kind: type) -> tuple[str, str]:
 
 _MADE: Mapping[tuple[str, str], Callable[..., Any]] = {
     **{_name(kind): kind for kind in VALUES},
-    **{_name(kind): {state.value: state for state in kind}.__getitem__ for kind in STATES},
+    **{_name(kind): {state.name: state for state in kind}.__getitem__ for kind in STATES},
     **{_name(kind): _Again(kind) for kind in ERRORS},
 }
 
