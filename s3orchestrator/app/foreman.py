@@ -11,11 +11,11 @@ from prometheus_client import REGISTRY
 from twisted.internet.task import LoopingCall
 
 from s3orchestrator.app.core import Core
+from s3orchestrator.app.lending import ILending
 from s3orchestrator.app.reloading import TakeOver
-from s3orchestrator.concurrency import deadline, shield, start
+from s3orchestrator.concurrency import start
 from s3orchestrator.config.sections import Config
 from s3orchestrator.errors import OrchestratorError, StoreUnavailable
-from s3orchestrator.store.owners import end
 from s3orchestrator.telemetry.exposition import OPENMETRICS, TEXT, Families
 from s3orchestrator.telemetry.figures import figures_of
 from s3orchestrator.telemetry.logging import RING, LogForm, current_level, make_logger, set_level
@@ -48,13 +48,14 @@ class Foreman:
     """
     Has `size` processes serve at `sockets`, which are known by the time that it opens.
 
-    Their log is written in the same `form` as ours. `failed` is called if there comes a time when nobody
-    serves and nobody can be started.
+    They have the ledger by `lending`. Their log is written in the same `form` as ours. `failed` is called
+    if there comes a time when nobody serves and nobody can be started.
     """
 
     log = make_logger()
     _core: Core
     _size: int
+    _lending: ILending
     _form: LogForm
     _failed: Callable[[str], object]
     sockets: Sequence[Sequence[int]] = field(factory=list, init=False)
@@ -108,12 +109,17 @@ class Foreman:
             packed(self._core.config),
             current_level(),
             tuple(tuple(descriptors) for descriptors in self.sockets),
+            tuple(self._lending.descriptors),
         )
 
     def answers(self, member: Member) -> Mapping[str, Callable[..., Any]]:
         """See `Employer`."""
         self._generations[member] = self._generation
-        return {"admin": self._answer_operator, "page": self._page}
+        return {
+            "admin": self._answer_operator,
+            "page": self._page,
+            **self._lending.admit(member),
+        }
 
     async def serves(self, member: Member) -> None:
         """See `Employer`."""
@@ -125,20 +131,7 @@ class Foreman:
         """See `Employer`."""
         self._generations.pop(member, None)
         self._sums.end(member.number)
-        if not member.has_left and member.report.owners:
-            await self._tell_ledger(member)
-
-    async def _tell_ledger(self, member: Member) -> None:
-        """Have nobody wait for the lease of one that has died to lapse; without us it will."""
-        ending = end(self._core.ledger.database, member.report.owners)
-        try:
-            await deadline(PATIENCE, shield(ending), self._core.reactor, _too_late)
-        except StoreUnavailable as error:
-            self.log.warn(
-                "what worker {number} was doing is left until its lease lapses: {error}",
-                number=member.number,
-                error=str(error),
-            )
+        await self._lending.gone(member)
 
     def gave_up(self, reason: str) -> None:
         """See `Employer`."""
@@ -254,7 +247,3 @@ class Foreman:
     def _note_figures(self) -> None:
         start(self._ask_for_figures())
         start(self.bring_lines())
-
-
-def _too_late() -> Exception:
-    return StoreUnavailable("no answer in time")

@@ -15,6 +15,7 @@ from s3orchestrator.app.doors import Doors, IDoors
 from s3orchestrator.app.foreman import Foreman
 from s3orchestrator.app.gate import Gate
 from s3orchestrator.app.ledgers import open_ledger
+from s3orchestrator.app.lending import lending
 from s3orchestrator.app.notifying import Notifier
 from s3orchestrator.app.office import Office
 from s3orchestrator.app.process import processes
@@ -25,6 +26,7 @@ from s3orchestrator.config.sections import Config
 from s3orchestrator.config.shares import with_part_of_pool
 from s3orchestrator.services.pending import note_dropped
 from s3orchestrator.services.periodic import Periodic
+from s3orchestrator.store.operations import ILedger
 from s3orchestrator.telemetry.logging import LogForm, make_logger
 from s3orchestrator.web.health import Health
 from s3orchestrator.web.inherited import Inherited
@@ -51,6 +53,7 @@ class Orchestrator:
     _inherited: Inherited
     _log_form: LogForm
     failed: Callable[[str], object] = field(default=_nothing, init=False)
+    _database: ILedger | None = field(default=None, init=False)
     _core: Core | None = field(default=None, init=False)
     _doors: IDoors | None = field(default=None, init=False)
     _background: Background | None = field(default=None, init=False)
@@ -132,7 +135,9 @@ class Orchestrator:
         health = Health(lambda: database.is_away, lambda: database.takes_changes)
         doors: IDoors
         if number > 1:
-            foreman = Foreman(core, number, self._log_form, self._fail)
+            assert self._database is not None
+            lent = lending(core, self._database)
+            foreman = Foreman(core, number, lent, self._log_form, self._fail)
             office = Office(core, background, health, foreman)
             doors = Gate(core, health, office, foreman, self._inherited)
         else:
@@ -169,8 +174,9 @@ class Orchestrator:
             self._reloader.ask()
 
     async def _open(self) -> Core:
-        shared = with_part_of_pool(self.config, processes(self.config))
-        database = await open_ledger(shared, self.reactor)
+        number = processes(self.config)
+        shared = with_part_of_pool(self.config, number)
+        self._database = database = await open_ledger(shared, self.reactor, is_shared=number > 1)
         try:
             return await build_core(self.in_force, self.reactor, database, wrapping=self._wrapping)
         except BaseException:

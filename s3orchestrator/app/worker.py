@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Coroutine, Mapping, Sequence
 from typing import Any, TypeVar
 
@@ -13,13 +14,15 @@ from s3orchestrator.app.background import Background, Services
 from s3orchestrator.app.closing import close
 from s3orchestrator.app.core import Core, build_core
 from s3orchestrator.app.doors import Doors
-from s3orchestrator.app.ledgers import open_ledger
+from s3orchestrator.app.ledgers import open_ledger, shared_ledger
 from s3orchestrator.app.outpost import Outpost
 from s3orchestrator.app.reloading import TakingOver
 from s3orchestrator.config.live import InForce
+from s3orchestrator.config.sections import Config
 from s3orchestrator.config.server import ListenerConfig
 from s3orchestrator.config.shares import with_part_of_pool
 from s3orchestrator.errors import OrchestratorError
+from s3orchestrator.store.operations import ILedger
 from s3orchestrator.telemetry.figures import figures_of
 from s3orchestrator.telemetry.http import TRAFFIC
 from s3orchestrator.telemetry.logging import set_level
@@ -50,15 +53,15 @@ class Worker:
     _begun: Callable[[], object]
     _ended: Callable[[], object]
     link: Link = field(init=False)
+    _answers: dict[str, Callable[..., object]] = field(init=False)
     _core: Core | None = field(default=None, init=False)
     _doors: Doors | None = field(default=None, init=False)
     _background: Background | None = field(default=None, init=False)
     _taking_over: TakingOver | None = field(default=None, init=False)
     _prepared: Callable[[], object] | None = field(default=None, init=False)
 
-    def answers(self) -> Mapping[str, Callable[..., object]]:
-        """Who answers what the other process asks or tells."""
-        return {
+    def __attrs_post_init__(self) -> None:
+        self._answers = {
             "begin": lambda *told: _in_words(self._begin(Begin(*told))),
             "ready": self._say_ready,
             "report": self._report,
@@ -72,12 +75,19 @@ class Worker:
             "stop": self._stop,
         }
 
+    @property
+    def answers(self) -> Mapping[str, Callable[..., object]]:
+        """Who answers what the other process asks or tells; there will be more of them."""
+        return self._answers
+
     # --- beginning
 
     async def _begin(self, begin: Begin) -> tuple[Any, ...]:
         set_level(begin.log_level)
+        for descriptor in begin.more:
+            os.set_inheritable(descriptor, False)
         in_force = InForce(unpacked(begin.config))
-        database = await open_ledger(with_part_of_pool(in_force.config, begin.of), self._reactor)
+        database = await self._open_ledger(in_force.config, begin.of)
         try:
             core = await build_core(in_force, self._reactor, database)
         except BaseException:
@@ -99,6 +109,13 @@ class Worker:
         self._background.start()
         self._begun()
         return self._report()
+
+    async def _open_ledger(self, config: Config, share: int) -> ILedger:
+        if config.database.engine == "postgres":
+            return await open_ledger(with_part_of_pool(config, share), self._reactor)
+        shared = shared_ledger(config, self._reactor, self.link)
+        self._answers.update(shared.answers)
+        return await shared.open()
 
     async def _get_ready(self, core: Core, services: Services) -> None:
         """Learn what one has to know to serve; what concerns all has been seen to."""

@@ -52,7 +52,7 @@ def main(descriptor: str, number: str, form: str) -> None:
             os._exit(ORPHANED)
 
     worker = Worker(reactor, relay, partial(begun, core), end)
-    worker.link = link = Link(worker.answers(), orphaned, reactor)
+    worker.link = link = Link(worker.answers, orphaned, reactor)
     join(link, socket.socket(fileno=int(descriptor)), reactor)
     core.run(installSignalHandlers=False)  # type: ignore[call-arg]
 

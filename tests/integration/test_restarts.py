@@ -233,15 +233,19 @@ class SecureRestartTests(RestartTests):
 class WorkersRestartTests(RestartTests):
     """The same of several processes that serve."""
 
-    driver = "postgres"
     workers = 2
-    restarts = 3
+    restarts = 2
+
+
+class PostgresWorkersRestartTests(WorkersRestartTests):
+    """The same with a database that each process asks by itself."""
+
+    driver = "postgres"
 
 
 class SecureWorkersRestartTests(SecureRestartTests):
     """The same over HTTPS."""
 
-    driver = "postgres"
     workers = 2
     restarts = 1
 

@@ -79,7 +79,7 @@ class WorkersCase(AdminCase):
 
 
 class ServingTests(WorkersCase):
-    driver = "postgres"
+    """On SQLite, whose file only the first process writes."""
 
     def test_all_serve(self) -> None:
         """
@@ -146,10 +146,14 @@ class ServingTests(WorkersCase):
         wait_until(lambda: self.puts() == 21, f"it is {self.puts()}")
 
 
-class DeathTests(WorkersCase):
-    """Processes that are killed while clients write."""
+class PostgresServingTests(ServingTests):
+    """The same with a database that each process asks by itself."""
 
     driver = "postgres"
+
+
+class DeathTests(WorkersCase):
+    """Processes that are killed while clients write."""
 
     def test_child(self) -> None:
         """
@@ -226,6 +230,12 @@ class DeathTests(WorkersCase):
         self.daemon.stop()
         checked = fsck(self.config)
         self.assertEqual((checked.returncode, checked.stdout), (0, "clean\n"), checked.stderr)
+
+
+class PostgresDeathTests(DeathTests):
+    """The same with a database that each process asks by itself."""
+
+    driver = "postgres"
 
 
 class Writer(threading.Thread):

@@ -14,7 +14,7 @@ class RelayTests(SynchronousTestCase):
 
     def add(self, *texts: str) -> None:
         for text in texts:
-            self.relay.add(1.0, "info", "main", text)
+            self.relay.add([(1.0, "info", "main", text)])
 
     def taken(self, most: int = 1000) -> list[str]:
         return [line[-1] for line in self.relay.take(most)]
