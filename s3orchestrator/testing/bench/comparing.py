@@ -13,8 +13,7 @@ from pathlib import Path
 
 from attrs import frozen
 
-from s3orchestrator.testing.bench.report import Figure, Report
-from s3orchestrator.testing.bench.showing import number
+from s3orchestrator.testing.bench.report import Figure, Report, number
 from s3orchestrator.testing.bench.table import Table
 
 NOISE = 0.15

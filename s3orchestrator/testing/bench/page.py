@@ -13,8 +13,8 @@ from pathlib import Path
 
 from s3orchestrator.testing.bench.measurements import MEASUREMENTS
 from s3orchestrator.testing.bench.plots import charts, write
-from s3orchestrator.testing.bench.report import Report
-from s3orchestrator.testing.bench.showing import number, tables
+from s3orchestrator.testing.bench.report import Report, number
+from s3orchestrator.testing.bench.showing import tables
 
 DOCS = Path("docs")
 CHARTS = "_static/performance"  # below it
@@ -29,7 +29,7 @@ def page(report: Report) -> str:
         ".. Made by `make bench-page`; changes belong there.\n",
         _list_table(["", ""], report.about.items(), headed=False),
         _heading("What was aimed at"),
-        _list_table(["Aim", "Figure", "At most", "Min", "Median", ""], _aims(report)),
+        _list_table(["Aim", "Figure", "At most", "Min", "Median", "", "Ours", "nginx"], _aims(report)),
         _heading("Cost against size, and against connections"),
         *(_image(name, chart.title) for name, chart in charts(report).items()),
         _UNDER_CHARTS + "\n",
@@ -45,7 +45,7 @@ def _aims(report: Report) -> Iterable[Sequence[str]]:
         figures = [number(value) if value is not None else "–" for value in (verdict.least, verdict.median)]
         limit = f"{verdict.limit:g} {verdict.unit}".rstrip()
         word = verdict.word if verdict.word == "met" else f"*{verdict.word}*"
-        yield [verdict.aim, verdict.what, limit, *figures, word]
+        yield [verdict.aim, verdict.what, limit, *figures, word, verdict.ours, verdict.nginx]
 
 
 def _all_tables(report: Report) -> Iterable[str]:

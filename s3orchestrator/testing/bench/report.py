@@ -21,6 +21,15 @@ OURS, NGINX, TUNED = "ours", "nginx", "nginx, 256 KiB buffers"
 CPU, RATE, P50, P99, RSS = "CPU", "rate", "p50", "p99", "RSS"
 
 
+def number(value: float) -> str:
+    """Three digits, or as many as a whole number has."""
+    if value == 0:
+        return "0"
+    if abs(value) >= 100:
+        return f"{value:.0f}"
+    return f"{value:.1f}" if abs(value) >= 10 else f"{value:.2f}"
+
+
 @frozen
 class Figure:
     """
@@ -65,7 +74,8 @@ class Verdict:
     """
     Whether something that was aimed at has been reached.
 
-    `least` and `median` are in `unit`; None if it was not measured. The median decides.
+    `least` and `median` are in `unit`; None if it was not measured. The median decides. `ours` and
+    `nginx` are what both need, ready to be shown.
     """
 
     aim: str
@@ -74,6 +84,8 @@ class Verdict:
     unit: str
     least: float | None = None
     median: float | None = None
+    ours: str = ""
+    nginx: str = ""
 
     @property
     def word(self) -> str:

@@ -6,17 +6,8 @@ from collections.abc import Iterable, Mapping, Sequence
 
 from attrs import frozen
 
-from s3orchestrator.testing.bench.report import CPU, NGINX, OURS, TUNED, Figure, Report
+from s3orchestrator.testing.bench.report import CPU, NGINX, OURS, TUNED, Figure, Report, number
 from s3orchestrator.testing.bench.table import Table
-
-
-def number(value: float) -> str:
-    """Three digits, or as many as a whole number has."""
-    if value == 0:
-        return "0"
-    if abs(value) >= 100:
-        return f"{value:.0f}"
-    return f"{value:.1f}" if abs(value) >= 10 else f"{value:.2f}"
 
 
 @frozen
@@ -110,10 +101,10 @@ def _each(values: Iterable[str]) -> list[str]:
 
 def aims(report: Report) -> Table:
     """Return what was aimed at, and what has become of it, as far as it was measured."""
-    table = Table("What is aimed at", ["", "of", "at most", "min", "median", ""])
+    table = Table("What is aimed at", ["", "of", "at most", "min", "median", "", "ours", "nginx"])
     for verdict in report.verdicts:
         if verdict.least is not None and verdict.median is not None:
             limit = f"{verdict.limit:g} {verdict.unit}"
             figures = (number(verdict.least), number(verdict.median))
-            table.add(verdict.aim, verdict.what, limit, *figures, verdict.word)
+            table.add(verdict.aim, verdict.what, limit, *figures, verdict.word, verdict.ours, verdict.nginx)
     return table

@@ -2,12 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import TypeAlias
 
 from attrs import frozen
 
-from s3orchestrator.testing.bench.report import CPU, NGINX, OURS, P50, P99, Figure, Report, Verdict
+from s3orchestrator.testing.bench.report import (
+    CPU,
+    NGINX,
+    OURS,
+    P50,
+    P99,
+    Figure,
+    Report,
+    Verdict,
+    number,
+)
 
 Name: TypeAlias = tuple[str, str, str, str]
 
@@ -44,24 +53,30 @@ class Target:
         """Compare it to what was found."""
         figure = report.find(*self.name)
         base = report.find(self.case, self.what, self.of, self.measure) if self.of else None
-        unit = f"× {self.of}" if self.of else figure.unit if figure is not None else ""
         what = f"{self.case}: {self.what}" + (f" ({self.measure})" if self.measure != CPU else "")
         if figure is None or (self.of and base is None):
-            return Verdict(self.aim, what, self.limit, unit)
-        least, median = (_ratio(figure, base, take) for take in (_least, _median))
-        return Verdict(self.aim, what, self.limit, unit, least, median)
+            return Verdict(self.aim, what, self.limit, f"× {self.of}" if self.of else "")
+        least, median = figure.least, figure.median
+        if base is not None:
+            least, median = _rounded(least / base.least), _rounded(median / base.median)
+        return Verdict(
+            self.aim,
+            what,
+            self.limit,
+            f"× {self.of}" if self.of else figure.unit,
+            least,
+            median,
+            _told(figure),
+            _told(report.find(self.case, self.what, NGINX, self.measure)),
+        )
 
 
-def _least(figure: Figure) -> float:
-    return figure.least
+def _told(figure: Figure | None) -> str:
+    return f"{number(figure.median)} {figure.unit}" if figure is not None else ""
 
 
-def _median(figure: Figure) -> float:
-    return figure.median
-
-
-def _ratio(figure: Figure, base: Figure | None, take: Callable[[Figure], float]) -> float:
-    return take(figure) / take(base) if base is not None else take(figure)
+def _rounded(ratio: float) -> float:
+    return float(f"{ratio:.4g}")
 
 
 _GET = "GET 1 KiB, verify + ledger + backend"

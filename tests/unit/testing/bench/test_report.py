@@ -74,7 +74,8 @@ class TargetTests(SynchronousTestCase):
         verdict = self.verdict(ours, nginx, aim="GET 64 MiB plain")
         self.assertEqual((verdict.limit, verdict.unit, verdict.word), (0.35, "× nginx", "met"))
         assert verdict.median is not None
-        self.assertAlmostEqual(verdict.median, 0.35 / 1.3)
+        self.assertAlmostEqual(verdict.median, 0.35 / 1.3, places=4)
+        self.assertEqual((verdict.ours, verdict.nginx), ("0.35 s/GB", "1.30 s/GB"))
         guided = judged(Report({}, [ours, nginx])).figures
         self.assertEqual([each.guide for each in guided], ["≤ 0.35 × nginx", ""])
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from attrs import evolve
 from twisted.trial.unittest import SynchronousTestCase
 
-from s3orchestrator.testing.bench.report import NGINX, RATE, TUNED, Report
-from s3orchestrator.testing.bench.showing import aims, number, tables
+from s3orchestrator.testing.bench.report import NGINX, RATE, TUNED, Report, number
+from s3orchestrator.testing.bench.showing import aims, tables
 from s3orchestrator.testing.bench.targets import judged
 from tests.unit.testing.bench.kit import figure
 
@@ -60,4 +60,4 @@ class ShowingTests(SynchronousTestCase):
         """Each aim that was measured has a line."""
         report = judged(Report({}, [figure("GET, 32 connections", 100.0, 160.0)]))
         (row,) = aims(report).rows
-        self.assertEqual(row[1:], ("small: GET, 32 connections", "150 µs", "100", "130", "met"))
+        self.assertEqual(row[1:], ("small: GET, 32 connections", "150 µs", "100", "130", "met", "130 µs", ""))
