@@ -16,6 +16,7 @@ from s3orchestrator.app.leasing import break_off, lease_on, under_lease
 from s3orchestrator.app.ledgers import Ledger, ledger_on
 from s3orchestrator.backends.building import backend_of, make_ready
 from s3orchestrator.backends.guards import Guards
+from s3orchestrator.bodies.splicing import Splicer
 from s3orchestrator.concurrency import deadline
 from s3orchestrator.config.live import InForce, Live
 from s3orchestrator.config.sections import Config
@@ -80,6 +81,7 @@ class Core:
     usage_flush: UsageFlush
     locations: Locations
     lease: Lease
+    splicer: Splicer | None
 
     @property
     def config(self) -> Config:
@@ -111,6 +113,8 @@ class Core:
         except StoreUnavailable as error:
             self.log.warn("the ledger is not told of our end: {error}", error=str(error))
         await self.ledger.database.close()
+        if self.splicer is not None:
+            self.splicer.close()
 
     async def _say_farewell(self) -> None:
         await self.usage_flush.run_once()
@@ -142,9 +146,10 @@ async def build_core(
     lease = lease_on(ledger, lapsed)
     usage = await ledger.blobs.usage()
     holding = {known.backend for known in usage if known.taken}
+    splicer = Splicer() if config.server.splice else None
     for settings in config.backends:
         backend = (stand_ins or {}).get(settings.name) or backend_of(
-            settings, config.server, reactor, holds_data=settings.name in holding
+            settings, config.server, reactor, holds_data=settings.name in holding, splicer=splicer
         )
         if settings.name not in holding:
             await make_ready(backend, config.server.backend_timeout, reactor)
@@ -179,6 +184,7 @@ async def build_core(
         usage_flush=flush,
         locations=locations,
         lease=lease,
+        splicer=splicer,
     )
 
 

@@ -6,6 +6,7 @@ from typing import Any
 
 from s3orchestrator.backends.directory import DirectoryBackend
 from s3orchestrator.backends.memory import MemoryBackend
+from s3orchestrator.bodies.splicing import Splicer
 from s3orchestrator.concurrency import deadline
 from s3orchestrator.config.sections import BackendConfig
 from s3orchestrator.config.server import ServerConfig
@@ -16,7 +17,14 @@ from s3orchestrator.telemetry.logging import make_logger
 _log = make_logger()
 
 
-def backend_of(settings: BackendConfig, server: ServerConfig, reactor: Any, *, holds_data: bool) -> IBackend:
+def backend_of(
+    settings: BackendConfig,
+    server: ServerConfig,
+    reactor: Any,
+    *,
+    holds_data: bool,
+    splicer: Splicer | None = None,
+) -> IBackend:
     """
     Build a backend; nothing is opened or sent before it is used.
 
@@ -29,7 +37,7 @@ def backend_of(settings: BackendConfig, server: ServerConfig, reactor: Any, *, h
         return DirectoryBackend(settings.name, settings.path, reactor, adopt=not holds_data)
     from s3orchestrator.backends.s3 import S3Backend  # brings TLS and more, which not everybody needs
 
-    return S3Backend.of(settings, server, reactor)
+    return S3Backend.of(settings, server, reactor, splicer)
 
 
 async def make_ready(backend: IBackend, seconds: float, reactor: Any) -> None:

@@ -24,7 +24,9 @@ from zope.interface import implementer
 from s3orchestrator.backends.exchange import Exchange, Owner, Reply
 from s3orchestrator.backends.flows import ReplyBody, Upload, unsent
 from s3orchestrator.backends.replies import MAX_HEAD, BadReply, Chunks, Head, parse_head
+from s3orchestrator.bodies.sockets import Connection as Socket
 from s3orchestrator.bodies.sources import BytesBody
+from s3orchestrator.bodies.splicing import Splicer, outlet_of
 from s3orchestrator.errors import BackendUnavailable
 
 # How long a server that was asked for leave to send may take; then the body goes without it.
@@ -213,6 +215,8 @@ class Connection(Protocol):
             return BytesBody(data[: head.length])
         else:
             self._left = head.length
+            if self._owner.splicer is not None:
+                self._owner.splicer.offer(self.transport, self, "download")
             body = ReplyBody(self, head.length)
         self._body = body
         self.phase = "reading"
@@ -220,6 +224,26 @@ class Connection(Protocol):
         if data:
             self._read_body(body, data)
         return body
+
+    def still_to_come(self) -> int:
+        """See `Reader`."""
+        return self._left
+
+    def outlet(self) -> Socket | None:
+        """See `Reader`."""
+        return outlet_of(self._body)
+
+    def passed(self, count: int) -> None:
+        """See `Reader`."""
+        body = self._body
+        assert body is not None
+        if not body.paused:
+            self.deadline = self._seconds() + self._owner.timeouts.silence
+        self._left -= count
+        body.passed(count)
+        if not self._left and self._body is body:
+            self._finish(leftover=self.transport.has_more())
+            body.end(None)
 
     def _read_body(self, body: ReplyBody, data: bytes) -> None:
         if not body.paused:
@@ -247,6 +271,7 @@ class Connection(Protocol):
     def _finish(self, *, leftover: bool) -> None:
         """Request and reply are over; the connection serves again if they came out even."""
         self._body = self._chunks = None
+        Splicer.retract(self.transport)
         if self._dropped:
             return
         if leftover or not self._keeps:

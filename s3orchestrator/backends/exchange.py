@@ -16,6 +16,7 @@ from s3orchestrator.bodies.sources import BytesBody
 
 if TYPE_CHECKING:
     from s3orchestrator.backends.connection import Connection
+    from s3orchestrator.bodies.splicing import Splicer
 
 
 @frozen
@@ -78,6 +79,7 @@ class Owner(Typed):
     clock: IReactorTime
     timeouts: Timeouts
     requests_sent: int  # by all connections, ever
+    splicer: Splicer | None  # None: bodies are copied
 
     def opened(self, connection: Connection) -> None:
         """It exists; TLS may still have to shake hands."""

@@ -16,7 +16,8 @@ from twisted.python.failure import Failure
 from twisted.web.iweb import IBodyProducer
 from zope.interface import implementer
 
-from s3orchestrator.bodies.sockets import connection_below
+from s3orchestrator.bodies.sockets import Connection, connection_below
+from s3orchestrator.bodies.splicing import outlet_of, pass_on
 from s3orchestrator.errors import BodyAborted, IntegrityError
 
 
@@ -30,12 +31,11 @@ def unsent(transport: Any) -> int:
     connection = connection_below(transport)
     if connection is None:
         return 0
-    buffered = len(connection.dataBuffer) - connection.offset + connection._tempDataLen
     try:
         waiting = fcntl.ioctl(connection.socket.fileno(), termios.TIOCOUTQ, b"\0\0\0\0")
     except (OSError, ValueError):
         return 0  # closed meanwhile
-    return int(buffered + struct.unpack("i", waiting)[0])
+    return int(connection.kept + struct.unpack("i", waiting)[0])
 
 
 @implementer(IConsumer)
@@ -199,6 +199,14 @@ class ReplyBody:
         """Stand still unless somebody has asked for the bytes."""
         if not self.started and not self._ended:
             self._source.hold()
+
+    def outlet(self) -> Connection | None:
+        """See `Passage`; also while there is nobody who has asked for the bytes, they may go nowhere."""
+        return outlet_of(self._consumer)
+
+    def passed(self, count: int) -> None:
+        """See `Passage`."""
+        pass_on(self._consumer, count)
 
     def deliver(self, data: bytes) -> None:
         """Take bytes from the connection."""

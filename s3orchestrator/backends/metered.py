@@ -11,6 +11,9 @@ from twisted.python.failure import Failure
 from twisted.web.iweb import IBodyProducer
 from zope.interface import implementer
 
+from s3orchestrator.bodies.sockets import Connection
+from s3orchestrator.bodies.splicing import outlet_of, pass_on
+
 # Counting each piece would cost more than it tells: a check asks for what is held as well.
 STEP = 1024 * 1024
 
@@ -61,12 +64,24 @@ class MeteredBody:
 
     def write(self, data: bytes) -> None:
         """Take bytes from the source."""
-        self._untold += len(data)
+        self._count(len(data))
+        assert self._consumer is not None
+        self._consumer.write(data)
+
+    def outlet(self) -> Connection | None:
+        """See `Passage`: only how many there are is looked at."""
+        return outlet_of(self._consumer)
+
+    def passed(self, count: int) -> None:
+        """See `Passage`."""
+        self._count(count)
+        pass_on(self._consumer, count)
+
+    def _count(self, count: int) -> None:
+        self._untold += count
         self._last = self._clock.seconds()
         if self._untold >= STEP:
             self._tell()
-        assert self._consumer is not None
-        self._consumer.write(data)
 
     def pauseProducing(self) -> None:
         """Pause the source."""

@@ -21,6 +21,7 @@ from s3orchestrator.backends.s3_requests import S3Requests, place_of
 from s3orchestrator.backends.s3_uploads import S3Uploads
 from s3orchestrator.backends.transport import HttpClient
 from s3orchestrator.bodies.sources import BytesBody
+from s3orchestrator.bodies.splicing import Splicer
 from s3orchestrator.config.sections import BackendConfig
 from s3orchestrator.config.server import ServerConfig
 from s3orchestrator.errors import BackendRefused, BackendUnavailable, BlobChanged, NameTaken, NoSuchBlob
@@ -70,7 +71,9 @@ class S3Backend:
         return self._requests.client.requests_sent
 
     @classmethod
-    def of(cls, settings: BackendConfig, server: ServerConfig, reactor: Any) -> S3Backend:
+    def of(
+        cls, settings: BackendConfig, server: ServerConfig, reactor: Any, splicer: Splicer | None = None
+    ) -> S3Backend:
         """
         Build what the configuration describes; nothing is sent before it is used.
 
@@ -87,6 +90,7 @@ class S3Backend:
             dial_with(reactor, address, timeouts.answer, settings.ca_file),
             timeouts,
             address.secure,
+            splicer=splicer,
         )
         credentials: Credentials
         if settings.credential_source == "default_chain":

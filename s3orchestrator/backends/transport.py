@@ -22,6 +22,7 @@ from twisted.web.iweb import UNKNOWN_LENGTH, IBodyProducer
 from s3orchestrator.backends.connection import Connection
 from s3orchestrator.backends.exchange import Exchange, Reply, Timeouts
 from s3orchestrator.bodies.sources import BytesBody
+from s3orchestrator.bodies.splicing import Splicer
 from s3orchestrator.errors import BackendUnavailable
 
 # Longer than the pauses of a busy client, and less than most servers keep a connection.
@@ -44,7 +45,8 @@ class HttpClient:
     """
     Sends requests to the host behind `endpoint`, at most `max_connections` at a time.
 
-    `host` is the value of the Host header. `secure` tells that the endpoint speaks TLS.
+    `host` is the value of the Host header. `secure` tells that the endpoint speaks TLS. `splicer`
+    lets large bodies go past us, None lets none.
     """
 
     name: str
@@ -54,6 +56,7 @@ class HttpClient:
     timeouts: Timeouts = Factory(Timeouts)
     _secure: bool = False
     _max_connections: int = MAX_CONNECTIONS
+    splicer: Splicer | None = None
     requests_sent: int = field(init=False, default=0)
     _connections: set[Connection] = field(init=False, factory=set)
     _idle: list[Connection] = field(init=False, factory=list)

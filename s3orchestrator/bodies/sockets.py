@@ -15,13 +15,16 @@ import sys
 from contextlib import suppress
 from fcntl import ioctl
 from termios import TIOCOUTQ
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from twisted.internet import main, tcp, unix
 from twisted.internet.error import CannotListenError
 from twisted.internet.interfaces import IProtocolFactory
 from twisted.internet.protocol import ClientFactory
 from twisted.protocols.policies import ProtocolWrapper
+
+if TYPE_CHECKING:
+    from s3orchestrator.bodies.splicing import Pipe, Splice
 
 # 64 KiB cost half as much again per byte, 1 MiB gains nothing more. It is also the mark at which
 # producers are paused, so it bounds what a slow peer makes us keep.
@@ -39,19 +42,46 @@ class Connection(tcp.Connection):
     drains: wrap it.
 
     `read_size` may be changed at any time; it is the most that one `dataReceived` brings.
+
+    What is in a pipe that `send_pipe` was given is the first of what is still to be sent. `splice`
+    is asked to take what has arrived before it is read.
     """
+
+    is_plain = True  # what is on the socket is what is read and written; False for whoever encrypts
 
     bufferSize = MOVED_AT_ONCE
     SEND_LIMIT = MOVED_AT_ONCE
     read_size = MOVED_AT_ONCE
     _taken_at = 0.0
     _unsent = 0
+    _pipe: Pipe | None = None
+    splice: Splice | None = None
     reactor: Any  # Twisted promises less of it than it needs
 
     @property
     def is_waiting(self) -> bool:
         """Whether there are bytes that the peer has not made room for."""
-        return bool(self._tempDataBuffer or self.dataBuffer)
+        return bool(self._tempDataBuffer or self.dataBuffer or self._pipe is not None)
+
+    @property
+    def kept(self) -> int:
+        """How many they are."""
+        piped = self._pipe.held if self._pipe is not None else 0
+        return piped + len(self.dataBuffer) - self.offset + self._tempDataLen
+
+    @property
+    def sends_at_once(self) -> bool:
+        """Whether what is written now goes straight to the socket."""
+        return bool(self.connected) and not (
+            self._tempDataBuffer
+            or self.dataBuffer
+            or self._pipe is not None
+            or self.disconnecting
+            or self._aborting
+            or self._writeDisconnecting
+            or self._writeDisconnected
+            or self.TLS
+        )
 
     def waiting_since(self) -> float:
         """
@@ -70,17 +100,7 @@ class Connection(tcp.Connection):
         """Send what the kernel takes now, and keep the rest."""
         if self._aborting:
             return
-        if (
-            data
-            and self.connected
-            and not (
-                self._tempDataBuffer
-                or self.dataBuffer
-                or self.disconnecting
-                or self._writeDisconnected
-                or self.TLS
-            )
-        ):
+        if data and self.sends_at_once:
             try:
                 sent = self.socket.send(data)
             except OSError:  # would block, or is lost: the buffered path finds out
@@ -96,25 +116,90 @@ class Connection(tcp.Connection):
         """Send all of `iovec` with one system call, if the kernel takes it."""
         self.write(b"".join(iovec))
 
+    def send_pipe(self, pipe: Pipe) -> None:
+        """Send what `pipe` holds, and release it; only if `sends_at_once`, and before anything is written."""
+        self._pipe = pipe
+        self._drain()
+        if self.is_waiting:
+            self._taken_at = self.reactor.seconds()
+            self._maybePauseProducer()  # type: ignore[no-untyped-call]
+            self.startWriting()  # type: ignore[no-untyped-call] # also after a failure, which is told to whoever may write
+
+    def _drain(self) -> Exception | None:
+        """Send from the pipe as much as goes; return what ended the connection."""
+        pipe = self._pipe
+        assert pipe is not None
+        try:
+            while pipe.held:
+                pipe.drain(self.fileno())
+                self._taken_at = self.reactor.seconds()
+        except BlockingIOError:
+            return None
+        except OSError as error:
+            if not pipe.refused(error):
+                return main.CONNECTION_LOST
+            self.dataBuffer = pipe.empty() + bytes(self.dataBuffer[self.offset :])
+            self.offset = 0
+        self._pipe = None
+        pipe.release()
+        return None
+
+    def doWrite(self) -> Any:
+        """Send what is kept: first what is in the pipe."""
+        if self._pipe is not None:
+            lost = self._drain()
+            if lost is not None or self._pipe is not None:
+                return lost
+        return super().doWrite()  # type: ignore[no-untyped-call]
+
+    def _isSendBufferFull(self) -> bool:
+        return self._pipe is not None or super()._isSendBufferFull()  # type: ignore[no-untyped-call]
+
     def writeSomeData(self, data: bytes) -> Any:
         """Send from the buffer, and note when that moved something."""
+        if not data:  # all was in the pipe
+            return 0
         sent = super().writeSomeData(data)
         if isinstance(sent, int) and sent > 0:
             self._taken_at = self.reactor.seconds()
         return sent
 
     def doRead(self) -> Any:
-        """Hand over what has arrived, at most `read_size` bytes."""
+        """Hand over what has arrived, at most `read_size` bytes, unless it can go elsewhere unread."""
+        splice = self.splice
+        count = 0
         try:
-            data = self.socket.recv(self.read_size)
+            if splice is None or not (count := splice.move()):
+                data = self.socket.recv(self.read_size)
         except BlockingIOError:
             return None
         except OSError:
             return main.CONNECTION_LOST
+        if splice is not None and count:
+            splice.reader.passed(count)
+            return None
         if not data:
             return main.CONNECTION_DONE
         self.protocol.dataReceived(data)
         return None
+
+    def has_more(self) -> bool:
+        """Whether something has arrived that was not read, be it the end."""
+        try:
+            self.socket.recv(1, socket.MSG_PEEK)
+        except BlockingIOError:
+            return False
+        except OSError:
+            pass
+        return True
+
+    def connectionLost(self, reason: Any) -> None:
+        """Forget what was on its way."""
+        self.splice = None
+        pipe, self._pipe = self._pipe, None
+        if pipe is not None:
+            pipe.release()
+        super().connectionLost(reason)
 
 
 class Server(Connection, tcp.Server):
@@ -304,3 +389,8 @@ def connection_below(transport: object) -> Connection | None:
     while isinstance(transport, ProtocolWrapper):
         transport = transport.transport
     return transport if isinstance(transport, Connection) else None
+
+
+def plain_connection(transport: object) -> Connection | None:
+    """Return `transport` if it is one of our connections, and nothing lies between it and the socket."""
+    return transport if isinstance(transport, Connection) and transport.is_plain else None

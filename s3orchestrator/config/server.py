@@ -149,6 +149,11 @@ class ServerConfig:
         doc="How long to go on serving after being told to stop, while ``/health/ready`` already says no, so "
         "that balancers can notice.",
     )
+    splice: bool = setting(
+        True,
+        doc="Let the kernel move large bodies between a client and a backend where nobody has to look at the "
+        "bytes, and neither side speaks TLS.",
+    )
     domains: tuple[Domain, ...] = several(
         doc="Base names for virtual-hosted addressing: with ``s3.example.net``, a request to "
         "``photos.s3.example.net`` means the bucket ``photos``."

@@ -11,6 +11,8 @@ from twisted.web.iweb import IBodyProducer
 from zope.interface import implementer
 
 from s3orchestrator.bodies.filtered import taken
+from s3orchestrator.bodies.sockets import Connection
+from s3orchestrator.bodies.splicing import outlet_of, pass_on
 from s3orchestrator.concurrency import start
 from s3orchestrator.domain.records import Blob
 from s3orchestrator.errors import BackendError
@@ -72,6 +74,15 @@ class ResumedBody:
         self._delivered += len(data)
         if self._consumer is not None:
             self._consumer.write(data)
+
+    def outlet(self) -> Connection | None:
+        """See `Passage`: only how many bytes were delivered is of interest."""
+        return outlet_of(self._consumer)
+
+    def passed(self, count: int) -> None:
+        """See `Passage`."""
+        self._delivered += count
+        pass_on(self._consumer, count)
 
     def pauseProducing(self) -> None:
         """Hold the bytes back, also those of a copy that is still being opened."""

@@ -20,6 +20,7 @@ from twisted.web.http_headers import Headers
 from twisted.web.resource import IResource
 from twisted.web.server import NOT_DONE_YET
 
+from s3orchestrator.bodies.sockets import Connection, plain_connection
 from s3orchestrator.protocol.documents import error_document
 from s3orchestrator.protocol.errors import S3Error
 from s3orchestrator.protocol.http1 import Head
@@ -204,6 +205,18 @@ class Request(server.Request):
             data, self._head = self._head + data, b""
         if data:
             self.channel.transport.write(data)
+
+    def outlet(self) -> Connection | None:
+        """See `Passage`: once the head has left, a body whose length was announced goes out as it is."""
+        if self._is_over or self._is_bodiless or self._head or self._declared is None:
+            return None
+        if self.sentLength >= self._declared:  # what is too much must be seen
+            return None
+        return plain_connection(self.channel.transport)
+
+    def passed(self, count: int) -> None:
+        """See `Passage`."""
+        self.sentLength += count
 
     def finish(self) -> None:
         """End the response; one that is shorter than announced ends the connection, and so looks cut off."""
