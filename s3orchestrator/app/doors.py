@@ -103,7 +103,9 @@ class Doors:
         s3: Resource = Elsewhere() if self._config.mode == "worker" else self._s3()
         office = self._office
         root = Root(self._health, s3, server.domains, office.admin, office.metrics, self._rate_limit_settings)
-        self._site = StreamingSite(root, limits, self._core.reactor, most_connections(), TRAFFIC)
+        self._site = StreamingSite(
+            root, limits, self._core.reactor, most_connections(), TRAFFIC, self._core.splicer
+        )
 
     @property
     def _config(self) -> Config:

@@ -16,7 +16,7 @@ from twisted.python.failure import Failure
 from twisted.web.iweb import IBodyProducer
 from zope.interface import implementer
 
-from s3orchestrator.bodies.sockets import Connection, connection_below
+from s3orchestrator.bodies.sockets import Connection, connection_below, plain_connection
 from s3orchestrator.bodies.splicing import outlet_of, pass_on
 from s3orchestrator.errors import BodyAborted, IntegrityError
 
@@ -93,6 +93,17 @@ class Upload:
             return
         self.left -= len(data)
         self._send(data)
+
+    def outlet(self) -> Connection | None:
+        """See `Passage`."""
+        if self._over or self._failure is not None or self._head or not self.left:
+            return None
+        return plain_connection(self._transport)
+
+    def passed(self, count: int) -> None:
+        """See `Passage`."""
+        self.left -= count
+        self.written += count
 
     def stop(self) -> None:
         """Stop the body; nobody needs it any more."""

@@ -47,6 +47,11 @@ class LengthDecoder:
         self.left = 0
         return data
 
+    def passed(self, count: int) -> None:
+        """Count bytes that were taken off the wire by somebody else; at most `left`."""
+        self.left -= count
+        self.is_finished = not self.left
+
 
 class ChunkedDecoder:
     """

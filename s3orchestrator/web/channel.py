@@ -22,6 +22,7 @@ from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from s3orchestrator.bodies.sockets import MOVED_AT_ONCE, Connection, connection_below
+from s3orchestrator.bodies.splicing import Splicer, outlet_of
 from s3orchestrator.errors import BodyAborted, BodyStalled
 from s3orchestrator.protocol.documents import error_document
 from s3orchestrator.protocol.errors import S3Error
@@ -279,11 +280,37 @@ class StreamingChannel(Protocol):
                 self.transport.write(_CONTINUE)
         if self._socket is not None and isinstance(self._framing, LengthDecoder) and not is_looked_at:
             self._socket.read_size = MOVED_AT_ONCE
+            if self.site.splicer is not None:
+                self.site.splicer.offer(self.transport, self, "upload")
         self._regulate()
 
     def body_moved(self) -> None:
         """More of the body is wanted, or none for now."""
         self._since = self._clock.seconds()
+        self._regulate()
+
+    # From the splice that takes the body off the wire.
+
+    def still_to_come(self) -> int:
+        """See `Reader`."""
+        return (self._framing and self._framing.left) or 0
+
+    def outlet(self) -> Connection | None:
+        """See `Reader`."""
+        return outlet_of(self._body)
+
+    def passed(self, count: int) -> None:
+        """See `Reader`."""
+        body, framing = self._body, self._framing
+        assert body is not None
+        assert isinstance(framing, LengthDecoder)
+        self._since = self._clock.seconds()
+        framing.passed(count)
+        if framing.is_finished:
+            self._end_body()
+        body.passed(count)
+        if framing.is_finished:
+            body.completed()
         self._regulate()
 
     # Requests.
@@ -365,16 +392,20 @@ class StreamingChannel(Protocol):
             body.failed(BodyAborted(f"malformed chunks: {error}"))
             return b""
         if framing.is_finished:
-            # Before its reader hears of it, for the reader may answer at once.
-            self._body = self._framing = None
-            self._must_continue = False
-            if self._socket is not None:
-                self._socket.read_size = SMALL_READ
+            self._end_body()
             body.received(mine)
             body.completed()
             return framing.rest
         body.received(mine)
         return b""
+
+    def _end_body(self) -> None:
+        """Forget a body that is complete: before its reader hears of it, who may answer at once."""
+        self._body = self._framing = None
+        self._must_continue = False
+        if self._socket is not None:
+            self._socket.read_size = SMALL_READ
+            Splicer.retract(self._socket)
 
     # Reading, closing, and time.
 

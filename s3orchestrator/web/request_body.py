@@ -11,6 +11,8 @@ from twisted.web.iweb import UNKNOWN_LENGTH, IBodyProducer
 from zope.interface import implementer
 
 from s3orchestrator.bodies.filtered import FilteredBody
+from s3orchestrator.bodies.sockets import Connection
+from s3orchestrator.bodies.splicing import outlet_of, pass_on
 from s3orchestrator.errors import BodyAborted
 
 # Taken off the wire although nobody asked yet: enough that a client which leaves is noticed,
@@ -146,6 +148,15 @@ class RequestBody:
             self._held_size += len(data)
         else:
             self._consumer.write(data)
+
+    def outlet(self) -> Connection | None:
+        """See `Passage`; nothing may overtake what is held."""
+        return None if self._held or self._is_paused else outlet_of(self._consumer)
+
+    def passed(self, count: int) -> None:
+        """See `Passage`."""
+        self.arrived += count
+        pass_on(self._consumer, count)
 
     def completed(self) -> None:
         """Note that all of it has been received; for the connection."""

@@ -12,6 +12,7 @@ from twisted.internet.interfaces import IAddress
 from twisted.web import http, server
 from twisted.web.resource import IResource, Resource
 
+from s3orchestrator.bodies.splicing import Splicer
 from s3orchestrator.telemetry.http import Traffic
 from s3orchestrator.telemetry.logging import make_logger
 from s3orchestrator.web.channel import StreamingChannel
@@ -38,7 +39,8 @@ class StreamingSite(server.Site):
     Serves a resource through `StreamingChannel`.
 
     There is no access log here: whoever answers audits, and knows more. Requests are counted in
-    `traffic`; in one of its own unless it is given one.
+    `traffic`; in one of its own unless it is given one. `splicer` lets large uploads go past us, None
+    lets none.
     """
 
     resource: Resource
@@ -51,11 +53,13 @@ class StreamingSite(server.Site):
         reactor: Any,
         max_connections: int | None = None,
         traffic: Traffic | None = None,
+        splicer: Splicer | None = None,
     ) -> None:
         super().__init__(resource, reactor=reactor)  # type: ignore[no-untyped-call]
         self.limits = limits
         self.traffic = traffic or Traffic()
         self.clock = reactor
+        self.splicer = splicer
         self.connections: set[StreamingChannel] = set()
         self.is_retiring = False
         self._max_connections = max_connections

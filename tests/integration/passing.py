@@ -223,7 +223,7 @@ class PassingTestCase(TestCase):
         self.client = self._client_of(self.service)
         other = self._client_of(self._service(*others)) if others else None
         self.store = Store(self.client, other)
-        site = StreamingSite(self.store, LIMITS, self.clock)
+        site = StreamingSite(self.store, LIMITS, self.clock, splicer=self.splicer)
         # The site's clock is ours, its sockets are the reactor's.
         self._port = port = listen(the_reactor(), "127.0.0.1", 0, site, tls)
         self.site = site

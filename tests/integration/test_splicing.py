@@ -10,7 +10,7 @@ from unittest.mock import patch
 from twisted.internet.defer import CancelledError, Deferred
 
 from s3orchestrator.bodies.splicing import Pipes, Splicer
-from s3orchestrator.errors import BackendUnavailable
+from s3orchestrator.errors import BackendUnavailable, BodyAborted, BodyStalled
 from tests.integration.passing import (
     CONTENT,
     LIMITS,
@@ -332,6 +332,176 @@ class DownloadTests(PassingTestCase):
         self.assertEqual(await client.take(len(LARGE)), LARGE)
         self.assertIn(b" 200 ", await client.head())
         self.assertEqual(await client.take(SIZE), CONTENT)
+
+
+class UploadTests(PassingTestCase):
+    """From a client to a service."""
+
+    async def _put(self, *scripts: Any) -> Any:
+        await self.serve(*scripts)
+        client = await self.connect()
+        return client
+
+    async def test_spliced(self) -> None:
+        """All but the beginning goes past us, is counted as ever, and both connections are used again."""
+        got: list[bytes] = []
+
+        async def taking(peer: Peer) -> None:
+            for _ in range(2):
+                await peer.head()
+                got.append(await peer.take(SIZE))
+                peer.reply(200)
+            await peer.closed
+
+        client = await self._put(taking)
+        before = spliced("upload")
+        for number in (1, 2):
+            client.put()
+            client.transport.write(CONTENT)
+            self.assertIn(b" 200 ", await client.head())
+            self.assertEqual(self.store.moved, number * SIZE)
+            self.assertEqual(self.store.requests[-1].body.arrived, SIZE)
+        self.assertEqual(got, [CONTENT, CONTENT])
+        self.assertGreater(spliced("upload") - before, 2 * (SIZE - REST))
+        self.assertEqual(self.service.accepted, 1)
+
+    async def test_next_request_follows(self) -> None:
+        """What a client sends behind a body is none of it."""
+        client = await self._put(serving)
+        client.put()
+        client.transport.write(CONTENT)
+        client.get()
+        self.assertIn(b" 200 ", await client.head())
+        self.assertIn(b" 200 ", await client.head())
+        self.assertEqual(await client.take(SIZE), CONTENT)
+
+    async def test_client_leaves(self) -> None:
+        """The service does not get half a body for a whole one."""
+        ended: list[int] = []
+
+        async def taking(peer: Peer) -> None:
+            await peer.head()
+            await peer.closed
+            ended.append(peer.total)
+
+        for way in ("abortConnection", "loseConnection", "loseWriteConnection"):
+            client = await self._put(taking)
+            client.put()
+            client.transport.write(CONTENT[: 3 * MIB])
+            await self.arrived(3 * MIB)
+            getattr(client.transport, way)()
+            await self.over()
+            await self.until(lambda: not self.service.peers)
+            self.assertIsInstance(self.store.failures[0], (BodyAborted, CancelledError), way)
+        self.assertEqual(len(ended), 3)
+
+    async def test_client_falls_silent(self) -> None:
+        """A client that sends nothing for too long is given up, and not the service."""
+
+        async def taking(peer: Peer) -> None:
+            await peer.head()
+            await peer.closed
+
+        client = await self._put(taking)
+        client.put()
+        client.transport.write(CONTENT[: 3 * MIB])
+        await self.arrived(3 * MIB)
+        await self.passes(40)
+        await self.over()
+        self.assertIsInstance(self.store.failures[0], BodyStalled)
+
+    async def test_slow_service(self) -> None:
+        """A service that takes nothing for a while makes the client wait, whose time does not pass."""
+        peers: list[Peer] = []
+
+        async def slow(peer: Peer) -> None:
+            await peer.head()
+            peer.transport.pauseProducing()
+            peers.append(peer)
+            await peer.until(lambda data: len(data) >= len(LARGE))
+            self.assertEqual(peer.received, LARGE)
+            peer.reply(200)
+            await peer.closed
+
+        client = await self._put(slow)
+        client.put(len(LARGE))
+        client.transport.write(LARGE)
+        await self.until(lambda: self._is_paused())
+        await self.passes(int(TIMEOUTS.silence) - 2)
+        peers[0].transport.resumeProducing()
+        self.assertIn(b" 200 ", await client.head())
+
+    def _is_paused(self) -> bool:
+        return bool(self.store.requests) and not self.store.requests[0].body.wants_more  # type: ignore[union-attr]
+
+    async def test_service_takes_nothing(self) -> None:
+        """A service that takes nothing for too long is given up."""
+
+        async def stuck(peer: Peer) -> None:
+            await peer.head()
+            peer.transport.pauseProducing()
+            await self.over()
+            peer.transport.resumeProducing()
+
+        client = await self._put(stuck)
+        client.put(len(LARGE))
+        client.transport.write(LARGE)
+        await self.until(lambda: self._is_paused())
+        await self.passes(40)
+        await self.over()
+        self.assertIn("takes no more bytes", str(self.store.failures[0]))
+
+    async def test_service_refuses(self) -> None:
+        """A refusal in the middle of the body reaches the client, and the rest is not read on."""
+
+        async def refusing(peer: Peer) -> None:
+            await peer.head()
+            await peer.take(3 * MIB)
+            peer.reply(503)
+            await peer.closed
+
+        client = await self._put(refusing)
+        client.put(len(LARGE))
+        client.transport.write(LARGE)
+        self.assertIn(b" 503 ", await client.head())
+        self.assertLess(self.store.moved, len(LARGE))
+
+    async def test_service_leaves(self) -> None:
+        """A service that dies in the middle is one that failed, and its connection is not used again."""
+        for way in ("close", "reset"):
+
+            async def dying(peer: Peer, way: str = way) -> None:
+                await peer.head()
+                await peer.take(3 * MIB)
+                getattr(peer, way)()
+
+            client = await self._put(dying, serving)
+            client.put(len(LARGE))
+            client.transport.write(LARGE)
+            await self.over()
+            self.assertIsInstance(self.store.failures[0], BackendUnavailable)
+            await client.lost
+            client = await self.connect()
+            client.put()
+            client.transport.write(CONTENT)
+            self.assertIn(b" 200 ", await client.head())
+            self.assertEqual(self.service.accepted, 2)
+
+    async def test_cancelled(self) -> None:
+        """Who asked may think better of it."""
+
+        async def taking(peer: Peer) -> None:
+            await peer.head()
+            await peer.closed
+
+        client = await self._put(taking)
+        client.put()
+        client.transport.write(CONTENT[: 3 * MIB])
+        await self.arrived(3 * MIB)
+        self.store.serving.cancel()
+        await self.over()
+        await self.until(lambda: not self.service.peers)
+        await client.lost
 
 
 class CopiedTests(PassingTestCase):
