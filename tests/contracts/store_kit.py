@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Sequence
-from typing import Any
+from typing import Any, TypeVar
 
 from attrs import define, field
 from twisted.internet.task import Clock
@@ -37,9 +37,11 @@ from s3orchestrator.store.blobs import Blobs
 from s3orchestrator.store.buckets import Buckets
 from s3orchestrator.store.fsck import check
 from s3orchestrator.store.operations import ILedger, Operations
-from s3orchestrator.store.owners import Lease
+from s3orchestrator.store.owners import Lease, Registration
 from s3orchestrator.store.uploads import Uploads
 from s3orchestrator.store.versions import Versions
+
+R = TypeVar("R")
 
 QUIET = 3600.0
 MIB = 1 << 20
@@ -135,25 +137,47 @@ class SharedLedger:
         """The ledger is not ours to close."""
 
 
+def all_traits() -> dict[str, Traits | None]:
+    """What the backends of the contracts can be relied on for."""
+    return {"a": PLAIN, "b": PLAIN, "u": UNIQUE, "f": FOLDERS}
+
+
+def built(ledger: ILedger, kind: type[R], role: str) -> type[R]:
+    """The class of a role on a ledger, which may be one that has others write for it."""
+    choose = getattr(ledger, "built", None)
+    return kind if choose is None else choose(kind, role)
+
+
+def lease_on(ledger: ILedger, length: float | None, clock: Clock, **told: Any) -> Lease:
+    """The lease of whoever has the ledger."""
+    registration = built(ledger, Registration, "registration")(ledger, length)
+    return Lease(ledger, length, clock.seconds, registration=registration, **told)
+
+
 @define(eq=False)
 class Kit:
     """All roles on one ledger, with backends `a`, `b` (plain names), `u` (unique) and `f` (folders)."""
 
     ledger: ILedger
     clock: Clock
-    traits: dict[str, Traits | None] = field(
-        factory=lambda: {"a": PLAIN, "b": PLAIN, "u": UNIQUE, "f": FOLDERS}
-    )
+    traits: dict[str, Traits | None] = field()
     blobs: Blobs = field(init=False)
     buckets: Buckets = field(init=False)
     versions: Versions = field(init=False)
     uploads: Uploads = field(init=False)
 
+    @traits.default
+    def _all_traits(self) -> dict[str, Traits | None]:
+        # Where names are chosen by another process that process must know.
+        parent = getattr(self.ledger, "parent", None)
+        return all_traits() if parent is None else parent.traits
+
     def __attrs_post_init__(self) -> None:
-        self.blobs = Blobs(self.ledger, traits_of=self.traits.get, quiet_period=QUIET)
-        self.buckets = Buckets(self.ledger)
-        self.versions = Versions(self.ledger)
-        self.uploads = Uploads(self.ledger, traits_of=self.traits.get)
+        ledger, traits_of = self.ledger, self.traits.get
+        self.blobs = built(ledger, Blobs, "blobs")(ledger, traits_of=traits_of, quiet_period=QUIET)
+        self.buckets = built(ledger, Buckets, "buckets")(ledger)
+        self.versions = built(ledger, Versions, "versions")(ledger)
+        self.uploads = built(ledger, Uploads, "uploads")(ledger, traits_of=traits_of)
 
     def verify(self) -> None:
         """The roles keep to their interfaces."""
@@ -239,7 +263,7 @@ class Kit:
         if not self.ledger.operations.is_shared:
             return await self.blobs.recover()
         await self.execute("UPDATE owners SET lease_until_ms = 0")
-        await Lease(self.ledger, None, self.clock.seconds).renew()
+        await lease_on(self.ledger, None, self.clock).renew()
         return await self.blobs.reap(100, 0)
 
     async def findings(self) -> Sequence[str]:

@@ -16,7 +16,7 @@ from s3orchestrator.interfaces import ILease
 from s3orchestrator.store.migrate import level
 from s3orchestrator.store.operations import ILedger, Left, LooseEnd
 from s3orchestrator.store.owners import Lease
-from tests.contracts.store_kit import METADATA, QUIET, Kit, LedgerCase
+from tests.contracts.store_kit import METADATA, QUIET, Kit, LedgerCase, lease_on
 from tests.contracts.store_races import outcomes
 
 LEASE = 300.0
@@ -42,9 +42,8 @@ class Instance:
 
     def __attrs_post_init__(self) -> None:
         self.kit = Kit(self.ledger, self.clock)
-        self.lease = Lease(
-            self.ledger, LEASE, self.clock.seconds, lapsed=self._lapsed, too_new=self.refusals.append
-        )
+        told = {"lapsed": self._lapsed, "too_new": self.refusals.append}
+        self.lease = lease_on(self.ledger, LEASE, self.clock, **told)
 
     @property
     def owner(self) -> int:

@@ -8,7 +8,7 @@ from s3orchestrator.domain.records import Backlog, Inventory
 from s3orchestrator.domain.usage import Counters
 from s3orchestrator.interfaces import IUsageLedger
 from s3orchestrator.store.usage import UsageLedger
-from tests.contracts.store_kit import LedgerCase
+from tests.contracts.store_kit import LedgerCase, built
 
 
 class MonthlyContract(LedgerCase):
@@ -16,7 +16,7 @@ class MonthlyContract(LedgerCase):
 
     async def setUp(self) -> None:
         await super().setUp()
-        self.usage = UsageLedger(self.kit.ledger)
+        self.usage = built(self.kit.ledger, UsageLedger, "usage")(self.kit.ledger)
 
     async def test_interface(self) -> None:
         """
