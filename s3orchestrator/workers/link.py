@@ -67,7 +67,8 @@ class Link(Protocol):
     _open: dict[int, _Question] = field(init=False, factory=dict)
     _running: dict[int, Deferred[Any]] = field(init=False, factory=dict)
     _number: int = field(init=False, default=0)
-    _received: bytes = field(init=False, default=b"")
+    _pieces: list[bytes] = field(init=False, factory=list)
+    _missing: int = field(init=False, default=0)
     _to_send: list[bytes] = field(init=False, factory=list)
     _wire: Any = field(init=False, default=None)
     _is_connected: bool = field(init=False, default=False)
@@ -129,24 +130,34 @@ class Link(Protocol):
 
     def dataReceived(self, data: bytes) -> None:
         """Act on each message that is whole."""
-        if self._received:
-            data = self._received + data
-        start, end = 0, len(data)
+        if self._pieces:
+            # Joined once there is enough: a long message comes in many pieces.
+            self._pieces.append(data)
+            self._missing -= len(data)
+            if self._missing > 0:
+                return
+            data, self._pieces = b"".join(self._pieces), []
         try:
-            while end - start >= 4:
-                (length,) = _LENGTH.unpack_from(data, start)
-                if length > MAX_MESSAGE:
-                    raise ValueError(f"a message of {length} bytes")
-                if end - start - 4 < length:
-                    break
-                start += 4 + length
-                self._heard(*loads(data[start - length : start]))
+            self._act_on(data)
         except Exception as error:
             self.log.error("what another process said cannot be understood: {error}", error=repr(error))
-            self._received = b""
             self._wire.abortConnection()
-            return
-        self._received = data[start:]
+
+    def _act_on(self, data: bytes) -> None:
+        start, end = 0, len(data)
+        while end - start >= _LENGTH.size:
+            (length,) = _LENGTH.unpack_from(data, start)
+            if length > MAX_MESSAGE:
+                raise ValueError(f"a message of {length} bytes")
+            if end - start - _LENGTH.size < length:
+                self._missing = length + _LENGTH.size - (end - start)
+                break
+            start += _LENGTH.size + length
+            self._heard(*loads(data[start - length : start]))
+        else:
+            self._missing = _LENGTH.size - (end - start)
+        if start < end:
+            self._pieces = [data[start:]]
 
     def _say(self, message: tuple[Any, ...]) -> None:
         data = dumps(message)

@@ -3,7 +3,8 @@ What processes of ours may say to each other, as bytes.
 
 Pickle, because it is the fastest there is; but what is read makes nothing that is not listed
 here. The frozen values of the ledger's roles and our errors are, and nothing that could be
-called for what it does. Nor does reading change a class: what stands for one takes no state.
+called for what it does. Nor does reading change a class: what stands for one takes no state. A
+message may still ask for more memory than it is long; nobody but our own can say anything here.
 """
 
 from __future__ import annotations
