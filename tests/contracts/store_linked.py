@@ -27,6 +27,17 @@ R = TypeVar("R")
 LEASE = 300.0
 
 
+def roles_of(kit: Kit) -> Mapping[str, Any]:
+    """The roles of a kit, by name."""
+    return {
+        "blobs": kit.blobs,
+        "buckets": kit.buckets,
+        "versions": kit.versions,
+        "uploads": kit.uploads,
+        "usage": UsageLedger(kit.ledger),
+    }
+
+
 @define(eq=False)
 class Linked(SharedLedger):
     """
@@ -82,14 +93,7 @@ class Parent:
         self.server = LedgerServer(self.database, self.roles_on)
 
     def roles_on(self, ledger: ILedger) -> Mapping[str, Any]:
-        kit = Kit(ledger, self.clock, self.traits)
-        return {
-            "blobs": kit.blobs,
-            "buckets": kit.buckets,
-            "versions": kit.versions,
-            "uploads": kit.uploads,
-            "usage": UsageLedger(ledger),
-        }
+        return roles_of(Kit(ledger, self.clock, self.traits))
 
     async def child(self, lease: float = LEASE) -> Linked:
         """Another process that has the ledger from us."""
@@ -115,6 +119,13 @@ class Parent:
             _, gone = self._ends.pop(client)
             await gone
             await self.server.gone(client)
+
+    async def crash(self) -> None:
+        """End as a process does that is killed."""
+        for end, gone in tuple(self._ends.values()):
+            end.close()
+            await gone
+        self._ends.clear()
 
     async def left(self, linked: Linked) -> None:
         """When the last has gone, so do we."""

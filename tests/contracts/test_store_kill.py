@@ -18,6 +18,8 @@ RUNS = 6
 
 
 class KillTests(SynchronousTestCase):
+    runs = RUNS
+
     def test_killed(self) -> None:
         """
         After each kill every acknowledged write is there, nothing that was removed is, and the
@@ -26,7 +28,7 @@ class KillTests(SynchronousTestCase):
         chance = random.Random(7)
         path = self.mktemp()
         known: dict[str, tuple[str, ...]] = {}
-        for run in range(RUNS):
+        for run in range(self.runs):
             said = self.killed_after(path, run, chance.uniform(0.05, 0.6))
             self.assertGreater(len(said), 10)
             self.note(known, said)
