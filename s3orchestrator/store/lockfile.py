@@ -11,6 +11,7 @@ from attrs import define, field
 from s3orchestrator.errors import LedgerInUse
 
 PATIENCE = 5.0  # seconds that the children of one that died have to notice it
+DYING = 0.2  # seconds that one which has been killed may still look alive
 _LOOK_AGAIN = 0.05  # seconds
 _DEAD = (b"Z", b"X")  # states of a process that is gone and whose parent has not looked
 
@@ -52,16 +53,16 @@ class LockFile:
         self._descriptor = descriptor
 
     def _lock(self, descriptor: int) -> None:
-        until = time.monotonic() + self._patience
+        began = time.monotonic()
         while True:
             try:
                 fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
                 return
             except BlockingIOError as error:
-                holder = os.pread(descriptor, 32, 0).decode("ascii", "replace").strip()
-                if _is_alive(holder):
+                holder, waited = _holder(descriptor), time.monotonic() - began
+                if _is_alive(holder) and waited >= DYING:
                     raise LedgerInUse(f"{self.path} is locked by process {holder or 'unknown'}") from error
-                if time.monotonic() >= until:
+                if waited >= self._patience:
                     raise LedgerInUse(
                         f"{self.path} is locked by processes that process {holder} has left behind"
                     ) from error
@@ -72,6 +73,10 @@ class LockFile:
         if self._descriptor is not None:
             os.close(self._descriptor)
             self._descriptor = None
+
+
+def _holder(descriptor: int) -> str:
+    return os.pread(descriptor, 32, 0).decode("ascii", "replace").strip()
 
 
 def _is_alive(holder: str) -> bool:

@@ -54,6 +54,7 @@ class LinkedKillTests(test_store_kill.KillTests):
                 if line == "lost\n":
                     break
                 said.append(line.rstrip("\n"))
+            parent.wait()
             refused = self.assertRaises(LedgerInUse, LockFile(f"{path}.lock", patience=0.1).acquire)
             self.assertIn(f"process {parent.pid} has left behind", str(refused))
             parent.stdin.write("go\n")
