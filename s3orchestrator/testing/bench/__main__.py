@@ -65,7 +65,8 @@ def main(arguments: Sequence[str]) -> int:
                 run.make(name)
     about["took"] = f"{(time.time_ns() / 1e9 - began) / 60:.1f} minutes"
     report = judged(Report(about, run.figures, problems=run.problems))
-    print(aims(report).render())
+    if (reached := aims(report)).rows:
+        print(reached.render())
     kept = options.json or KEPT / f"{time.strftime('%Y%m%d-%H%M%S', time.gmtime(began))}.json"
     kept.parent.mkdir(parents=True, exist_ok=True)
     kept.write_text(report.to_json(), "utf-8")

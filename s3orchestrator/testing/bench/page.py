@@ -36,6 +36,7 @@ def page(report: Report) -> str:
         _heading("All figures"),
         f":download:`The same as JSON <{CHARTS}/run.json>`, to compare others to.\n",
         *_all_tables(report),
+        *_problems(report),
     ]
     return "\n".join(parts)
 
@@ -52,8 +53,17 @@ def _all_tables(report: Report) -> Iterable[str]:
     for name, measurement in MEASUREMENTS.items():
         found = [figure for figure in report.figures if figure.case == name]
         for table in tables(name, measurement.title, found):
-            lines = table.render().splitlines()
-            yield ".. code-block:: text\n\n" + "\n".join(f"   {line}".rstrip() for line in lines) + "\n"
+            yield _literal(table.render().splitlines())
+
+
+def _problems(report: Report) -> Iterable[str]:
+    """What could not be measured, and why, in a line each."""
+    if report.problems:
+        yield "Not measured:\n\n" + _literal(problem.splitlines()[0] for problem in report.problems)
+
+
+def _literal(lines: Iterable[str]) -> str:
+    return ".. code-block:: text\n\n" + "\n".join(f"   {line}".rstrip() for line in lines) + "\n"
 
 
 def _image(name: str, title: str) -> str:

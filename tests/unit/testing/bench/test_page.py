@@ -85,6 +85,11 @@ class PageTests(SynchronousTestCase):
         self.assertIn("*not measured*", text)
         self.assertIn("   bodies: bodies over one connection\n", text)
 
+    def test_problems(self) -> None:
+        """What could not be measured is said, in a line."""
+        text = page(evolve(full(), problems=["workers: HTTP/1.1 503\r\nServer: s3orchestrator"]))
+        self.assertTrue(text.endswith("Not measured:\n\n.. code-block:: text\n\n   workers: HTTP/1.1 503\n"))
+
     def test_files(self) -> None:
         """One command makes all files, and making them again changes nothing."""
         docs, source = Path(self.mktemp()), Path(self.mktemp())
