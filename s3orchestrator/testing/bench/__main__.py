@@ -6,6 +6,7 @@ import signal
 import sys
 import tempfile
 import time
+import traceback
 from argparse import ArgumentParser, Namespace
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -40,7 +41,9 @@ class Run:
         began = time.monotonic()
         try:
             found = measurement.make(self.stage)
-        except (CannotStart, UnexpectedAnswer, OSError) as error:
+        except Exception as error:
+            if not isinstance(error, CannotStart | UnexpectedAnswer):
+                traceback.print_exc()  # nobody has foreseen it
             self.problems.append(f"{name}: {error}")
             print(f"{name}: cannot be measured: {error}\n", file=sys.stderr, flush=True)
             return
@@ -58,19 +61,20 @@ def main(arguments: Sequence[str]) -> int:
     effort = _effort(options)
     about = described() | {"made": _written(began), "effort": effort.name, "rounds": str(effort.rounds)}
     print("\n".join(f"{name}: {value}" for name, value in about.items()) + "\n", flush=True)
+    kept = options.json or KEPT / f"{time.strftime('%Y%m%d-%H%M%S', time.gmtime(began))}.json"
+    kept.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix="s3orchestrator-bench-") as directory:
         run = Run(Stage(Path(directory), effort))
         with run.stage.run():
             for name in options.only or MEASUREMENTS:
                 run.make(name)
-    about["took"] = f"{(time.time_ns() / 1e9 - began) / 60:.1f} minutes"
-    report = judged(Report(about, run.figures, problems=run.problems))
+                about["took"] = f"{(time.time_ns() / 1e9 - began) / 60:.1f} minutes"
+                report = judged(Report(about, run.figures, problems=run.problems))
+                # Every time: a run that is ended early has not been for nothing.
+                kept.write_text(report.to_json(), "utf-8")
+    write(report, kept.parent, f"{kept.stem}-")
     if (reached := aims(report)).rows:
         print(reached.render())
-    kept = options.json or KEPT / f"{time.strftime('%Y%m%d-%H%M%S', time.gmtime(began))}.json"
-    kept.parent.mkdir(parents=True, exist_ok=True)
-    kept.write_text(report.to_json(), "utf-8")
-    write(report, kept.parent, f"{kept.stem}-")
     print(f"{about['took']}; written to {kept}")
     return 1 if run.problems else 0
 
