@@ -29,6 +29,8 @@ from s3orchestrator.bodies.sources import BytesBody
 from s3orchestrator.bodies.splicing import Splicer, outlet_of
 from s3orchestrator.errors import BackendUnavailable
 
+LARGE = 128 * 1024  # bytes that are not copied for the sake of one system call
+
 # How long a server that was asked for leave to send may take; then the body goes without it.
 LEAVE = 1.0
 
@@ -98,13 +100,20 @@ class Connection(Protocol):
             self.transport.write(exchange.head)
         elif isinstance(body, BytesBody) and not exchange.asks:
             exchange.begun = body.started = True
-            self.transport.write(exchange.head + body.data)
+            self._send_whole(exchange.head, body.data)
         elif exchange.asks:
             self.phase = "asking"
             self.deadline = self._seconds() + min(LEAVE, self._owner.timeouts.answer)
             self.transport.write(exchange.head)
         else:
             self._send_body(exchange.head)
+
+    def _send_whole(self, head: bytes, data: bytes) -> None:
+        if len(data) < LARGE:
+            self.transport.write(head + data)
+        else:  # copying would cost more than another system call
+            self.transport.write(head)
+            self.transport.write(data)
 
     def _send_body(self, head: bytes) -> None:
         assert self._exchange is not None and self._exchange.body is not None

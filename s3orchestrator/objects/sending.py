@@ -18,7 +18,11 @@ from s3orchestrator.domain.describing import Known
 from s3orchestrator.errors import IntegrityError
 from s3orchestrator.interfaces import Stored, Traits
 from s3orchestrator.objects.incoming import Incoming
-from s3orchestrator.protocol.digests import Digests
+from s3orchestrator.protocol.digests import Digests, with_md5
+
+# Bytes of a kept body whose MD5 is computed although the backend's ETag will be one: it costs next to
+# nothing, and shows that the backend has got the same. That of a MiB costs as much as three small objects.
+HASHED_ANYWAY = 64 * 1024
 
 
 @define(eq=False)
@@ -66,10 +70,13 @@ class Sending:
         want_md5 = not traits.md5_etags
         if self._kept is None and 0 <= self.length <= self._keep:
             self._reading = True  # from here on the source cannot be read again
-            body, digests = self._incoming.open(want_md5=True, want=self._want)
+            is_cheap = self.length <= HASHED_ANYWAY
+            body, digests = self._incoming.open(want_md5=want_md5 or is_cheap, want=self._want)
             self._kept = await collect(body, self.length)
             self._digests = digests()
         if self._kept is not None:
+            if want_md5:
+                self._digests = with_md5(self._digests or Digests(), self._kept)
             return BytesBody(self._kept)
         # A body that was offered but never started is opened anew: another backend has other traits.
         self._body, self._found = self._incoming.open(want_md5=want_md5, want=self._want)

@@ -7,7 +7,7 @@ from base64 import b64encode
 from collections.abc import Callable, Iterable
 from functools import partial
 
-from attrs import define, field, frozen
+from attrs import define, evolve, field, frozen
 
 from s3orchestrator.protocol import checksums
 from s3orchestrator.protocol.checksums import Checksum, Hasher
@@ -101,6 +101,11 @@ class Verifier:
         told = self._checksum()
         if told is not None and self._results[told.algorithm] != told.digest:
             checksums.refuse_mismatch(told.algorithm)
+
+
+def with_md5(digests: Digests, data: bytes) -> Digests:
+    """Return `digests` of `data` with its MD5, computed if it is not among them."""
+    return digests if digests.md5 is not None else evolve(digests, md5=_md5(data).hexdigest())
 
 
 def _new(algorithm: str) -> Hasher:
