@@ -27,6 +27,7 @@ from typing import Any, Protocol
 from attrs import define, field, frozen
 
 from s3orchestrator.backends.filenames import OURS, name_of
+from tests.workers import let_workers_serve
 
 COMMAND = str(Path(sys.executable).parent / "s3orchestrator")
 PATIENCE = 30.0  # seconds; what is awaited here takes one or two, on a busy machine perhaps ten
@@ -94,6 +95,7 @@ class Daemon:
         assert self._process is None, "it is running"
         # Or it would be taken for ours; and README's port may be wanted by more than one run of these tests.
         wait_until(self._port_is_free, f"somebody else listens on port {self.port}")
+        self._let_workers_serve()
         self._process = self._spawn()
         atexit.register(self.kill)
         try:
@@ -102,6 +104,10 @@ class Daemon:
         except AssertionError:
             self.kill()
             raise
+
+    def _let_workers_serve(self) -> None:
+        if "--config" in self.arguments:
+            let_workers_serve(Path(self.arguments[self.arguments.index("--config") + 1]))
 
     def _spawn(self) -> Process:
         with self.log.open("ab") as log:

@@ -158,7 +158,8 @@ class Foreman:
         for member, failure in failures(answers):
             if not failure.check(*GONE):
                 raise OrchestratorError(f"worker {member.number}: {failure.getErrorMessage()}")
-        prepared = answers.keys() - dict(failures(answers)).keys()
+        gone = dict(failures(answers))
+        prepared = [member for member in answers if member not in gone]
 
         def take_over() -> None:
             self._generation += 1

@@ -17,6 +17,7 @@ from tests.integration.test_serve_command import TWISTD, SlowUpload
 from tests.notified import Manager
 from tests.running import COMMAND, PATIENCE, fetch, wait_until
 from tests.unit.config.samples import scratch
+from tests.workers import let_workers_serve
 
 DELAY = 3.0  # seconds; long enough to look around meanwhile on a busy machine
 
@@ -36,6 +37,7 @@ class DaemonCase(SynchronousTestCase):
         path.write_text(path.read_text().replace("server: {", f"server: {{{server}, "))
 
     def start(self, *command: str, **environ: str) -> subprocess.Popen[bytes]:
+        let_workers_serve(self.deployment.config_path)
         with self.log.open("wb") as log:
             process = subprocess.Popen(
                 [*command, "--config", str(self.deployment.config_path)],

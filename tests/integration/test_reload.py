@@ -21,6 +21,7 @@ from tests.integration.disks import BUCKET, MIB, disks, refusal
 from tests.integration.test_serve_command import SlowUpload
 from tests.running import COMMAND, PATIENCE, wait_until
 from tests.unit.web.certificates import Authority
+from tests.workers import CHOSEN, with_workers
 
 OURS = "access_key_id: photoskey, secret_access_key: photossecret"
 _ENDED = ("configuration reload complete", "configuration reload failed")
@@ -275,6 +276,8 @@ class UndisturbedTests(ReloadCase):
 class CertificateTests(SynchronousTestCase):
     """A daemon that speaks TLS; its certificate is renewed by somebody else."""
 
+    workers = CHOSEN
+
     def setUp(self) -> None:
         self.directory = Path(self.mktemp()).absolute()
         self.deployment = disks(self.directory, driver="sqlite")
@@ -282,7 +285,9 @@ class CertificateTests(SynchronousTestCase):
         self.issue()
         path = self.deployment.config_path
         tls = f'tls: {{cert_file: "{self.directory}/server.crt", key_file: "{self.directory}/server.key"}}'
-        path.write_text(path.read_text().replace("server: {", f"server: {{{tls}, "))
+        path.write_text(
+            with_workers(path.read_text().replace("server: {", f"server: {{{tls}, "), self.workers)
+        )
         self.log = self.directory / "tls.log"
         with self.log.open("wb") as log:
             self.process = subprocess.Popen([COMMAND, "serve", "--config", str(path)], stdout=log, stderr=log)
@@ -334,3 +339,9 @@ class CertificateTests(SynchronousTestCase):
         self.issue()
         self.reload()
         self.assertNotEqual(self.certificate(), first)
+
+
+class WorkersCertificateTests(CertificateTests):
+    """The same of several processes, each of which reads the files; no client meets one that has not."""
+
+    workers = 2

@@ -152,6 +152,84 @@ class PostgresServingTests(ServingTests):
     driver = "postgres"
 
 
+class ReloadTests(WorkersCase):
+    def reload(self, old: str, new: str) -> None:
+        """Change the file, and have it taken over."""
+        generation = self.document("reload-status")["generation"]
+        self.config.write_text(self.config.read_text().replace(old, new))
+        os.kill(self.daemon.pid, signal.SIGHUP)
+        wait_until(
+            lambda: self.document("reload-status")["generation"] == generation + 1,
+            f"it is not taken over: {self.document('reload-status')}",
+        )
+
+    def test_all_take_over(self) -> None:
+        """A secret that has changed is wrong everywhere at once, and in processes that come later."""
+        self.put("one")
+        url = self.client.generate_presigned_url("get_object", {"Bucket": BUCKET, "Key": "one"})
+        path = url.partition(str(self.daemon.port))[2]
+        held = self.connections()
+        self.assertEqual(self.statuses(held, path), {200})
+        self.reload("photossecret", "rotated")
+        self.assertEqual(self.statuses(held, path), {403})
+        for pid in self.pids():
+            os.kill(pid, signal.SIGKILL)
+            self.await_replacement(pid)
+        self.assertEqual(self.statuses(self.connections(), path), {403})
+        self.reload("rotated", "photossecret")
+        self.assertEqual(self.statuses(self.connections(), path), {200})
+
+    def statuses(self, connections: Sequence[HTTPConnection], path: str) -> set[int]:
+        """What each of them is answered."""
+        found = set()
+        for connection in connections:
+            connection.request("GET", path)
+            reply = connection.getresponse()
+            reply.read()
+            found.add(reply.status)
+        return found
+
+    def test_refused(self) -> None:
+        """A file that cannot be used changes nothing anywhere."""
+        text = self.config.read_text()
+        self.config.write_text(text.replace("photossecret", "rotated") + "nonsense: 1\n")
+        os.kill(self.daemon.pid, signal.SIGHUP)
+        wait_until(lambda: self.document("reload-status")["status"] == "failed", "it is not refused")
+        for _ in range(5):
+            self.deployment.client().put_object(Bucket=BUCKET, Key="k", Body=b"x")
+
+    def test_number(self) -> None:
+        """How many there are needs a restart."""
+        self.reload("workers: 2", "workers: 3")
+        self.assertEqual(self.document("reload-status")["ignored"], ["server.workers"])
+        self.assertEqual(len(self.pids()), 2)
+        self.daemon.stop()
+        self.daemon.start()
+        self.assertEqual(len(self.pids()), 3)
+
+
+class StartTests(WorkersCase):
+    def test_one_cannot_start(self) -> None:
+        """If a worker cannot be started there is no daemon; it says so, and leaves nobody behind."""
+        self.daemon.stop()
+        (self.directory / "sitecustomize.py").write_text(_NO_SECOND)
+        path = os.pathsep.join([str(self.directory), os.environ.get("PYTHONPATH", "")])
+        self.daemon.environment = {**os.environ, "PYTHONPATH": path}
+        with self.assertRaisesRegex(AssertionError, "worker 2 ended with status 7 before it served"):
+            self.daemon.start()
+        self.daemon.environment = dict(os.environ)
+        self.daemon.start()
+
+
+# Python runs this in each process, before anything else.
+_NO_SECOND = """\
+import sys
+if sys.orig_argv[-2:-1] == ["2"]:
+    import os
+    os._exit(7)
+"""
+
+
 class DeathTests(WorkersCase):
     """Processes that are killed while clients write."""
 
