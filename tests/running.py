@@ -90,6 +90,11 @@ class Daemon:
         assert self._process is not None, "it is not running"
         return self._process.pid
 
+    @property
+    def has_ended(self) -> bool:
+        """Whether it has ended by itself."""
+        return self._process is not None and self._process.poll() is not None
+
     def start(self) -> None:
         """Start it, and return once `/health/ready` says so."""
         assert self._process is None, "it is running"

@@ -220,12 +220,36 @@ class StartTests(WorkersCase):
         self.daemon.environment = dict(os.environ)
         self.daemon.start()
 
+    def test_none_can_be_replaced(self) -> None:
+        """When nobody serves any more, and nobody can be started, the daemon ends, and says why."""
+        self.daemon.stop()
+        broken = self.directory / "broken"
+        (self.directory / "sitecustomize.py").write_text(_NONE_WHILE_BROKEN.format(broken=broken))
+        path = os.pathsep.join([str(self.directory), os.environ.get("PYTHONPATH", "")])
+        self.daemon.environment = {**os.environ, "PYTHONPATH": path}
+        self.daemon.start()
+        pids = self.pids()
+        broken.touch()
+        for pid in pids:
+            os.kill(pid, signal.SIGKILL)
+        with self.assertRaisesRegex(AssertionError, "stopped with 1"):
+            wait_until(lambda: self.daemon.has_ended, "it goes on")
+            self.daemon.stop()
+        self.assertIn("none of the workers can be started any more", self.daemon.log.read_text())
 
-# Python runs this in each process, before anything else.
+
+# Python runs these in each process, before anything else.
 _NO_SECOND = """\
 import sys
 if sys.orig_argv[-2:-1] == ["2"]:
     import os
+    os._exit(7)
+"""
+
+
+_NONE_WHILE_BROKEN = """\
+import os, sys
+if "s3orchestrator.cli.worker" in sys.orig_argv and os.path.exists("{broken}"):
     os._exit(7)
 """
 
@@ -279,6 +303,15 @@ class DeathTests(WorkersCase):
         wait_until(lambda: not any(Path(f"/proc/{pid}").exists() for pid in pids), "one lives on", 5)
         self.daemon.start()
         self.assertEqual(self.client.get_object(Bucket=BUCKET, Key="kept")["Body"].read(), b"kept" * 100)
+
+    def test_parent_of_one_that_stands_still(self) -> None:
+        """A worker that does nothing at all ends with the one that started it, too."""
+        pids = self.pids()
+        os.kill(pids[0], signal.SIGSTOP)
+        self.daemon.kill()
+        wait_until(lambda: not any(Path(f"/proc/{pid}").exists() for pid in pids), "one lives on", 5)
+        self.daemon.start()
+        self.put("one")
 
     def test_signals(self) -> None:
         """What is sent to all processes of a service is for the first one to act on."""
