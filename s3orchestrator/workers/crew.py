@@ -160,7 +160,11 @@ class Crew:
         status = await process.gone()
         del self._members[number]
         self._tell_end(member, status)
-        await self._employer.is_gone(member)
+        try:
+            await self._employer.is_gone(member)
+        except Exception:
+            # Whatever it is: the place must not stay empty for it.
+            self.log.failure("worker {number} has left something behind", number=number)
         return self._reactor.seconds() - member.since if member.is_serving else None
 
     async def _begin(self, member: Member, begin: Begin) -> None:

@@ -28,7 +28,7 @@ class CrewCase(SynchronousTestCase):
         self.heard: list[str] = []
         self.said: dict[int, Any] = {}
         self.begins: Callable[[], Any] = lambda: ((),)
-        self.room = True
+        self.room, self.is_broken = True, False
         self.crew = Crew(2, self, self.clock)
 
     # --- Employer
@@ -50,6 +50,8 @@ class CrewCase(SynchronousTestCase):
 
     async def is_gone(self, member: Member) -> None:
         self.heard.append(f"{member.number} is gone")
+        if self.is_broken:
+            raise ValueError("broken")
 
     def gave_up(self, reason: str) -> None:
         self.heard.append(reason)
@@ -146,6 +148,14 @@ class DeathTests(CrewCase):
         self.assertEqual(self.heard, ["1 is gone", "1 serves"])
         self.assertEqual(self.pids(), [102, 101])
         self.assertIn("worker 1 (process 100) was ended by signal 9", [formatEvent(each) for each in said])
+
+    def test_left_behind(self) -> None:
+        """It is replaced whatever happens when it is seen to what it has left behind."""
+        self.open()
+        self.is_broken = True
+        self.die(0)
+        self.assertEqual(self.pids(), [102, 101])
+        self.assertEqual(len(self.flushLoggedErrors(ValueError)), 1)
 
     def test_again_and_again(self) -> None:
         """One that dies soon each time is replaced later and later; the other one goes on."""
