@@ -79,6 +79,11 @@ class Orchestrator:
         return ", ".join(self._doors.endpoints)
 
     @property
+    def _processes(self) -> int:
+        """How many serve. Who has put something around ledger or backends wants everything here."""
+        return processes(self.config) if self._wrapping is None else 1
+
+    @property
     def core(self) -> Core:
         """Ledger, backends and engine; once started."""
         assert self._core is not None
@@ -131,7 +136,7 @@ class Orchestrator:
             self.reload()
 
     def _build_doors(self, core: Core, background: Background) -> IDoors:
-        database, places, number = core.ledger.database, self.config.server.places, processes(self.config)
+        database, places, number = core.ledger.database, self.config.server.places, self._processes
         health = Health(lambda: database.is_away, lambda: database.takes_changes)
         doors: IDoors
         if number > 1:
@@ -174,7 +179,7 @@ class Orchestrator:
             self._reloader.ask()
 
     async def _open(self) -> Core:
-        number = processes(self.config)
+        number = self._processes
         shared = with_part_of_pool(self.config, number)
         self._database = database = await open_ledger(shared, self.reactor, is_shared=number > 1)
         try:
