@@ -16,9 +16,9 @@ _SECTION = """\
 server:
   listeners:
     - {{address: "127.0.0.1:{plain}"}}
-    - {{address: "127.0.0.1:{tls}", tls: {{{pair}, certificates: [{{{other}}}]}}}}
-    - {{address: "127.0.0.1:{modern}", tls: {{{pair}, min_version: "1.3"}}}}
-    - {{address: "127.0.0.1:{mutual}", tls: {{{pair}, client_ca_file: "{ca_file}"}}}}
+    - {{address: "127.0.0.1:{tls}", tls: {{{pair}, {way}, certificates: [{{{other}}}]}}}}
+    - {{address: "127.0.0.1:{modern}", tls: {{{pair}, {way}, min_version: "1.3"}}}}
+    - {{address: "127.0.0.1:{mutual}", tls: {{{pair}, {way}, client_ca_file: "{ca_file}"}}}}
 """
 
 
@@ -28,11 +28,13 @@ class Secured:
     Certificates below `directory`, and where they are served.
 
     `tls` has a second certificate, for `OTHER_HOST`; `modern` speaks TLS 1.3 only; `mutual` demands
-    a certificate of clients. `plain` is the port of those who know nothing of all that.
+    a certificate of clients. `plain` is the port of those who know nothing of all that. `on_socket` is the
+    setting of that name.
     """
 
     directory: Path
     plain: int
+    on_socket: bool = True
     authority: Authority = field(factory=Authority)
     tls: int = field(factory=free_port)
     modern: int = field(factory=free_port)
@@ -56,6 +58,7 @@ class Secured:
             modern=self.modern,
             mutual=self.mutual,
             pair=_yaml(self.pair),
+            way=f"on_socket: {str(self.on_socket).lower()}",
             other=_yaml(self.other),
             ca_file=self.ca_file,
         )

@@ -183,6 +183,10 @@ class Connection(tcp.Connection):
         self.protocol.dataReceived(data)
         return None
 
+    def end(self) -> None:
+        """Close when everything kept has left, and wait for nothing that the peer might say."""
+        self.loseConnection()  # type: ignore[no-untyped-call]
+
     def has_more(self) -> bool:
         """Whether something has arrived that was not read, be it the end."""
         try:
@@ -211,9 +215,11 @@ class Client(Connection, tcp.Client):
 
 
 class Port(tcp.Port):
-    """A listening socket whose connections send at once."""
+    """A listening socket whose connections send at once; its factory may want them of a kind of its own."""
 
-    transport = Server
+    def startListening(self) -> None:
+        self.transport = getattr(self.factory, "tcp_transport", Server)
+        super().startListening()
 
 
 class UnixServer(Connection, unix.Server):
@@ -224,13 +230,14 @@ class UnixPort(unix.Port):
     """
     A listening Unix socket whose connections send at once.
 
-    When it closes it removes its file, unless that is another one's by then.
+    When it closes it removes its file, unless that is another one's by then. Its factory may want
+    connections of a kind of its own.
     """
 
-    transport = UnixServer
     _file: tuple[int, int] | None = None
 
     def startListening(self) -> None:
+        self.transport = getattr(self.factory, "unix_transport", UnixServer)
         super().startListening()  # type: ignore[no-untyped-call]
         if self._bindPath[:1] != _ABSTRACT:
             self._file = _identity(self._bindPath)

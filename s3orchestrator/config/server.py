@@ -43,6 +43,11 @@ class TlsConfig:
         doc="More certificates. A client that asks for a name that one of them is for is shown that one, any "
         "other the one above."
     )
+    on_socket: bool = setting(
+        True,
+        doc="Let OpenSSL read and write the socket itself. Without, what is encrypted is copied twice in "
+        "memory, which costs more; there is no other difference.",
+    )
 
     @property
     def enabled(self) -> bool:

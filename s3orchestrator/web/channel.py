@@ -478,5 +478,7 @@ class StreamingChannel(Protocol):
 
     def _end(self) -> None:
         # The connection below, for TLS would go on waiting for the client's good-bye.
-        below = self.transport if self._socket is None else self._socket
-        below.loseConnection()
+        if self._socket is None:
+            self.transport.loseConnection()
+        else:
+            self._socket.end()

@@ -11,6 +11,7 @@ from twisted.internet.error import CannotListenError
 from twisted.internet.interfaces import IProtocolFactory
 
 from s3orchestrator.bodies.secure import SecureFactory
+from s3orchestrator.bodies.secure_sockets import SecureSocketFactory
 from s3orchestrator.bodies.sockets import Port, UnixPort, adopt, listen_tcp, listen_unix
 from s3orchestrator.config.places import Place, SystemdSocket, UnixSocket
 from s3orchestrator.config.scalars import Address
@@ -66,12 +67,19 @@ def open_listener(
     """
     tls = ServerTls.of(listener.tls) if listener.tls.enabled else None
     if tls is not None:
-        factory = SecureFactory(tls, False, factory, clock=reactor)
+        factory = secured(reactor, tls, factory, on_socket=listener.tls.on_socket)
     try:
         return Listener(tls, _open(reactor, listener, factory, inherited))
     except CannotListenError as error:
         reason = getattr(error.socketError, "strerror", None) or str(error.socketError)
         raise ListenError(f"cannot listen on {listener.place}: {reason}") from error
+
+
+def secured(reactor: Any, tls: ServerTls, factory: IProtocolFactory, *, on_socket: bool) -> IProtocolFactory:
+    """Add TLS to the connections of `factory`; both ways do the same for clients."""
+    if on_socket:
+        return SecureSocketFactory(tls, factory)
+    return SecureFactory(tls, False, factory, clock=reactor)
 
 
 def _open(

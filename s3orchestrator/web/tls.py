@@ -130,6 +130,12 @@ class ServerTls:
         """Begin the TLS side of one connection; for Twisted."""
         return _Connection(self._loaded.default, tlsProtocol)
 
+    def connection_on(self, transport: Any, socket: Any) -> SSL.Connection:
+        """Begin the TLS side of one connection on its socket; for `SecureConnection`."""
+        connection = _Connection(self._loaded.default, transport, socket)
+        connection.set_accept_state()
+        return connection
+
     def _load(self) -> _Loaded:
         held: list[Held] = []
         by_name: dict[str, SSL.Context] = {}
@@ -180,16 +186,18 @@ class _Connection(SSL.Connection):
     down, so whoever never ends to ask and reads none of it would fill our memory with answers.
     """
 
-    def __init__(self, context: SSL.Context, protocol: TLSMemoryBIOProtocol) -> None:
-        super().__init__(context)
-        self._protocol = protocol
+    def __init__(self, context: SSL.Context, transport: Any, socket: Any = None) -> None:
+        super().__init__(context, socket)
+        self._transport = transport
         self._steps = 0
 
     def another_step(self) -> None:
         """Count what OpenSSL has done, apart from data."""
         self._steps += 1
         if self._steps > MOST_STEPS:
-            self._protocol.abortConnection()
+            self._transport.abortConnection()
+            # Or OpenSSL, reading from the socket, would go on answering all that has arrived.
+            self.set_shutdown(SSL.SENT_SHUTDOWN | SSL.RECEIVED_SHUTDOWN)
 
 
 def _notice(connection: Any, where: int, value: int) -> None:

@@ -181,6 +181,7 @@ class ServerTests(TestCase):
 
     timeout = 60.0
     limits = Limits()
+    on_socket = True
 
     def setUp(self) -> None:
         from twisted.internet import reactor
@@ -191,7 +192,7 @@ class ServerTests(TestCase):
         self.port = self.listen()
 
     def listen(self, host: str = "127.0.0.1", tls: Any = None) -> int:
-        port = listen(self.reactor, host, 0, self.site, tls)
+        port = listen(self.reactor, host, 0, self.site, tls, on_socket=self.on_socket)
         self.addCleanup(lambda: Deferred.fromCoroutine(self.site.drain(1)))
         self.addCleanup(port.stopListening)
         number = port.getHost().port

@@ -229,3 +229,27 @@ class BackPressureTests(TlsTests):
         talks = [self.thread(talk, number) for number in range(4)]
         for each in talks:
             await each
+
+
+class InMemoryHandshakeTests(HandshakeTests):
+    """The same, where TLS is not on the socket."""
+
+    on_socket = False
+
+
+class InMemoryForeignTests(ForeignTests):
+    """The same, where TLS is not on the socket."""
+
+    on_socket = False
+
+
+class InMemoryCrowdingTests(CrowdingTests):
+    """The same, where TLS is not on the socket."""
+
+    on_socket = False
+
+
+class InMemoryBackPressureTests(BackPressureTests):
+    """The same, where TLS is not on the socket."""
+
+    on_socket = False

@@ -154,6 +154,12 @@ class HandshakeTests(TlsCase):
             self.assertLess(self.deployment.daemon.resident() - before, 2 * MIB)
 
 
+class InMemoryTests(HandshakeTests):
+    """The same, where TLS is not on the socket."""
+
+    on_socket = False
+
+
 def _renegotiated(connection: SSL.Connection) -> None:
     connection.do_handshake()
     connection.sendall(HEALTH)

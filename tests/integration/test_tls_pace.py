@@ -25,6 +25,7 @@ CLIENTS = 20
 class SlowBackendTests(ServerCase):
     """Backends that take nothing for a while."""
 
+    on_socket = True
     memory_class = SlowBackend
     settings: ClassVar[dict[str, Any]] = {}
     directory: Path
@@ -37,7 +38,7 @@ class SlowBackendTests(ServerCase):
         authority, cls.port = Authority(), free_port()
         cert_file, key_file = authority.issue("server", cls.directory)
         cls.context = ssl.create_default_context(cafile=authority.write(cls.directory / "ca.crt"))
-        tls = {"cert_file": cert_file, "key_file": key_file}
+        tls = {"cert_file": cert_file, "key_file": key_file, "on_socket": cls.on_socket}
         cls.settings = {
             "listen_addr": "",
             "listeners": [{"address": "127.0.0.1:0"}, {"address": f"127.0.0.1:{cls.port}", "tls": tls}],
@@ -80,6 +81,12 @@ class SlowBackendTests(ServerCase):
             self.assertTrue(client.recv(100).startswith(b"HTTP/1.1 200 "))
             shown = self.alice.ask("HEAD", f"/photos/{number}")
             self.assertEqual(shown.header("content-length"), str(SIZE))
+
+
+class InMemoryTests(SlowBackendTests):
+    """The same, where TLS is not on the socket."""
+
+    on_socket = False
 
 
 def _send(client: ssl.SSLSocket, size: int, patience: float) -> int:

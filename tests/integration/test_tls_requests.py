@@ -143,6 +143,12 @@ class RequestTests(TlsCase):
             self.assertLess(received(client), 32 * MIB)  # what the kernel held
 
 
+class InMemoryTests(RequestTests):
+    """The same, where TLS is not on the socket."""
+
+    on_socket = False
+
+
 def _settled(measure: Callable[[], int]) -> None:
     """Return when a figure has been the same several times in a row."""
     measured: list[int] = []

@@ -35,6 +35,7 @@ HEALTH = b"GET /health HTTP/1.1\r\nHost: x\r\n\r\n"
 class TlsCase(SynchronousTestCase):
     """One daemon for a class; whatever its clients do, it must neither log a traceback nor keep anything."""
 
+    on_socket = True
     deployment: Disks
     secured: Secured
 
@@ -42,7 +43,7 @@ class TlsCase(SynchronousTestCase):
     def setUpClass(cls) -> None:
         directory = Path(mkdtemp(prefix="s3o-", dir=IN_MEMORY if IN_MEMORY.is_dir() else None))
         cls.deployment = disks(directory, driver="sqlite")
-        cls.secured = Secured(directory / "tls", cls.deployment.daemon.port)
+        cls.secured = Secured(directory / "tls", cls.deployment.daemon.port, cls.on_socket)
         config = cls.deployment.config_path
         cls.secured.secure(config, SETTINGS)
         config.write_text(config.read_text() + "telemetry: {metrics: {enabled: true}}\n")

@@ -15,10 +15,10 @@ from twisted.web.resource import Resource
 from twisted.web.server import NOT_DONE_YET
 from zope.interface import implementer
 
-from s3orchestrator.bodies.secure import SecureFactory
 from s3orchestrator.bodies.sockets import Port, listen_tcp
 from s3orchestrator.web.channel import StreamingChannel
 from s3orchestrator.web.limits import Limits
+from s3orchestrator.web.listeners import secured
 from s3orchestrator.web.request import Request
 from s3orchestrator.web.site import StreamingSite
 
@@ -109,6 +109,9 @@ def gather(request: Request) -> tuple[Gathered, Deferred[None]]:
     return gathered, request.body.startProducing(gathered)
 
 
-def listen(reactor: Any, host: str, port: int, site: StreamingSite, tls: Any = None) -> Port:
+def listen(
+    reactor: Any, host: str, port: int, site: StreamingSite, tls: Any = None, *, on_socket: bool = True
+) -> Port:
     """Serve `site`, with what makes the TLS side of connections, if any; on any free port if it is 0."""
-    return listen_tcp(reactor, host, port, SecureFactory(tls, False, site, clock=reactor) if tls else site)
+    factory = site if tls is None else secured(reactor, tls, site, on_socket=on_socket)
+    return listen_tcp(reactor, host, port, factory)

@@ -34,6 +34,7 @@ REQUEST = b"GET /hello HTTP/1.1\r\nHost: h\r\n\r\n"
 
 class TlsTests(TestCase):
     timeout = 30.0
+    on_socket = True
 
     def setUp(self) -> None:
         from twisted.internet import reactor
@@ -47,7 +48,7 @@ class TlsTests(TestCase):
 
     def serve(self, tls: ServerTls) -> None:
         site = StreamingSite(Answers(path_as_body), Limits(), self.reactor)
-        port = listen(self.reactor, "127.0.0.1", 0, site, tls)
+        port = listen(self.reactor, "127.0.0.1", 0, site, tls, on_socket=self.on_socket)
         self.addCleanup(lambda: Deferred.fromCoroutine(site.drain(1)))
         self.addCleanup(port.stopListening)
         self.port = port.getHost().port
@@ -110,7 +111,8 @@ class TlsTests(TestCase):
         """A resource can tell that a request came through TLS."""
         answers = Answers(path_as_body)
         site = StreamingSite(answers, Limits(), self.reactor)
-        port = listen(self.reactor, "127.0.0.1", 0, site, ServerTls(self.cert_file, self.key_file))
+        tls = ServerTls(self.cert_file, self.key_file)
+        port = listen(self.reactor, "127.0.0.1", 0, site, tls, on_socket=self.on_socket)
         self.port = port.getHost().port
         connection = await self.connect()
         await self.ask(connection)
@@ -331,6 +333,12 @@ class TlsTests(TestCase):
         context = tls._loaded.default
         SSL.Connection(context)
         self.assertRaises(ValueError, context.set_options, SSL.OP_NO_TLSv1_2)
+
+
+class InMemoryTests(TlsTests):
+    """The same, where TLS is not on the socket."""
+
+    on_socket = False
 
 
 def _connected(context: ssl.SSLContext, port: int, host: str = "127.0.0.1") -> ssl.SSLSocket:
