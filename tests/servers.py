@@ -315,10 +315,11 @@ class _Ceph:
         self.command("ceph-mon", *monitor, "--mkfs", "--monmap", monmap)
         self._running.start([_program("ceph-mon"), "-c", str(self._conf), "-f", *monitor])
         # A monitor that has just started may refuse what it does not know yet; both may be said again.
-        self._persuade("ceph", "osd", "create", str(uuid4()))
+        store_id = str(uuid4())
+        self._persuade("ceph", "osd", "create", store_id)
         self._persuade("ceph", "osd", "crush", "add", "osd.0", "1", "host=here", "root=default")
         store = ["-i", "0", "--osd-data", str(self._directory / "osd")]
-        self.command("ceph-osd", *store, "--mkfs")
+        self.command("ceph-osd", *store, "--mkfs", "--osd-uuid", store_id)
         # Asking a monitor for its configuration it would not know the fsid yet, and may end over that.
         osd = [_program("ceph-osd"), "--no-mon-config", "-c", str(self._conf), "-f"]
         self._running.start([*osd, *store])
