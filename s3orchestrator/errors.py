@@ -113,6 +113,13 @@ class BackendUnavailable(BackendError):
         self.replied = replied
 
 
+class BackendWithheld(BackendUnavailable):
+    """We do not change it: it may not be this ledger's, or hold what the ledger does not know (L9)."""
+
+    def __init__(self, message: str) -> None:
+        super().__init__(message, sent=False)
+
+
 class BackendRefused(BackendError):
     """It answered clearly that it will not (4xx other than the ones with names of their own)."""
 

@@ -48,7 +48,15 @@ class Administration:
         gauges = Gauges(core.counters, lambda: core.guards.breakers, colleagues.breakers)
         browse, blobs = Browse(core.ledger.database), core.ledger.blobs
         routes = admin_routes(
-            Status(core.config.mode, core.backends.all, blobs, core.ledger.usage, gauges, colleagues.shown),
+            Status(
+                core.config.mode,
+                core.backends.all,
+                blobs,
+                core.ledger.usage,
+                gauges,
+                lambda name: core.owners[name].verdict,
+                colleagues.shown,
+            ),
             Workers(self._background.reports, self._trigger, core.reactor, colleagues.shown),
             Locations(browse),
             CleanupQueue(browse, blobs),

@@ -105,11 +105,21 @@ class Services:
         lease = self._own("lease", core.lease.interval, LeaseKeeper(core.lease, ledger.blobs).run_once)
         # Nothing is sent for longer than need be, and what nobody heard the outcome of is handed back.
         ledger.database.on_back(lease.trigger)
+        owner = self._own("owner", core.owners.interval, core.owners.run_once)
+
+        def heard(said: str) -> None:
+            if not said:
+                owner.trigger()
+
+        # It may be another one when it is back, or is heard again.
+        ledger.database.on_back(owner.trigger)
+        ledger.database.on_notice(heard)
         own = [
             lease,
             self._own("usage-flush", lambda: core.usage_flush.tick, core.usage_flush.run_if_due),
             self._own("watchdog", MINUTE, watchdog.run_once),
             self._own("hand-over", often, self._hand_over),
+            owner,
             self._own("probe", often, self.prober.run_once),
             self._own("locations", min(MINUTE, config.circuit_breaker.cache_ttl), core.locations.evict),
         ]

@@ -12,8 +12,9 @@ from typing import Any
 
 from attrs import define, frozen
 
-from s3orchestrator.app.leasing import break_off, lease_on, under_lease
+from s3orchestrator.app.leasing import break_off, lease_on
 from s3orchestrator.app.ledgers import Ledger, ledger_on
+from s3orchestrator.app.owning import Claims
 from s3orchestrator.backends.building import backend_of, make_ready
 from s3orchestrator.backends.guards import Guards
 from s3orchestrator.bodies.splicing import Splicer
@@ -36,6 +37,7 @@ from s3orchestrator.objects.engine import Objects
 from s3orchestrator.objects.listing import ObjectLister
 from s3orchestrator.objects.locations import Locations
 from s3orchestrator.objects.multipart import MultipartUploads
+from s3orchestrator.objects.owners import Owners
 from s3orchestrator.objects.parts import PartWriter
 from s3orchestrator.objects.reading import ObjectReader
 from s3orchestrator.objects.writing import Committer, ObjectWriter
@@ -81,6 +83,7 @@ class Core:
     usage_flush: UsageFlush
     locations: Locations
     lease: Lease
+    owners: Owners
     splicer: Splicer | None
 
     @property
@@ -134,7 +137,7 @@ async def build_core(
 
     def traits_of(name: str) -> Traits | None:
         backend = by_name.get(name)
-        return backend.traits if backend is not None else None
+        return owners.traits_of(name, backend.traits) if backend is not None else None
 
     guards = Guards(live, counters, reactor, Random().random)
     ledger = ledger_on(config, wrapping.ledger(database), reactor, traits_of)
@@ -144,6 +147,9 @@ async def build_core(
         break_off(by_name.values())
 
     lease = lease_on(ledger, lapsed)
+    claims = Claims(config, ledger, lease, reactor)
+    owners = claims.owners
+    guards.on_away = owners.stale
     usage = await ledger.blobs.usage()
     holding = {known.backend for known in usage if known.taken}
     splicer = Splicer() if config.server.splice else None
@@ -154,9 +160,8 @@ async def build_core(
         if settings.name not in holding:
             await make_ready(backend, config.server.backend_timeout, reactor)
         guarded = guards.around(wrapping.backend(backend))
-        # Outermost: that we may not send says nothing of the backend.
-        by_name[settings.name] = under_lease(guarded, lease, database, reactor)
-    backends = Backends(_fleet(config), by_name, ledger.blobs, reactor, guards)
+        by_name[settings.name] = claims.around(guarded, forgets=settings.type == "memory")
+    backends = Backends(_fleet(config), by_name, ledger.blobs, reactor, guards, ownership=owners)
     at_once = config.cleanup_queue.concurrency
     cleaner = Cleaner(backends, ledger.blobs, ledger.uploads, reactor, database.ledger_id, at_once)
     flush = UsageFlush(
@@ -184,6 +189,7 @@ async def build_core(
         usage_flush=flush,
         locations=locations,
         lease=lease,
+        owners=owners,
         splicer=splicer,
     )
 

@@ -17,6 +17,7 @@ from s3orchestrator.interfaces import ILocks, Traits
 from s3orchestrator.store.blobs import Blobs
 from s3orchestrator.store.buckets import Buckets
 from s3orchestrator.store.guarded import GuardedLedger
+from s3orchestrator.store.marking import Marks
 from s3orchestrator.store.operations import ILedger
 from s3orchestrator.store.owners import Registration
 from s3orchestrator.store.sqlite import SqliteDatabase
@@ -52,6 +53,7 @@ class Roles:
     versions: Versions
     uploads: Uploads
     usage: UsageLedger
+    marks: Marks
 
     @classmethod
     def on(cls, config: Config, ledger: ILedger, traits_of: TraitsOf, built: Built = _as_it_is) -> Roles:
@@ -62,6 +64,7 @@ class Roles:
             built(Versions, "versions")(ledger),
             built(Uploads, "uploads")(ledger, traits_of=traits_of),
             built(UsageLedger, "usage")(ledger),
+            built(Marks, "marks")(ledger),
         )
 
 
@@ -76,6 +79,7 @@ class Ledger:
     uploads: Uploads
     usage: UsageLedger
     locks: ILocks
+    marks: Marks
     registration: Registration
 
 
@@ -134,6 +138,7 @@ def ledger_on(config: Config, database: ILedger, reactor: Any, traits_of: Traits
         roles.uploads,
         roles.usage,
         database.locks,
+        roles.marks,
         registration,
     )
 

@@ -46,7 +46,7 @@ def lending(core: Core, database: ILedger) -> ILending:
     known = {backend.name: backend for backend in core.backends.all()}
 
     def traits_of(name: str) -> Traits | None:
-        return known[name].traits if name in known else None
+        return core.owners.traits_of(name, known[name].traits) if name in known else None
 
     return Shared(database, share_ledger(core.config, database, traits_of))
 

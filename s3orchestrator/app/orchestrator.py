@@ -204,6 +204,7 @@ class Orchestrator:
         await core.usage_flush.run_once()  # from now on limits know what this month has used
         core.ledger.database.on_notice(core.objects.catalog.heard)
         await core.objects.catalog.load(bucket.name for bucket in self.config.buckets)
+        await core.owners.run_once()  # before anything is written or deleted
         await services.prober.run_once()
 
     async def stop(self) -> None:

@@ -123,6 +123,7 @@ class Worker:
         await core.usage_flush.run_once()
         core.ledger.database.on_notice(core.objects.catalog.heard)
         await core.objects.catalog.load(bucket.name for bucket in core.config.buckets)
+        await core.owners.run_once()  # before anything is written or deleted
         await services.prober.run_once()
 
     def _build_doors(self, core: Core, begin: Begin) -> Doors:

@@ -7,6 +7,7 @@ breaker. What is let through is counted, timed, and told to the breaker at its e
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Literal
 
 from attrs import define, field
@@ -37,6 +38,13 @@ DURATION = Histogram(
 
 LimitedAs = Literal["read", "write"]
 
+# After so many failures in a row a backend counts as having been away: it may be another one when it is back.
+AWAY_AFTER = 3
+
+
+def _nobody() -> None:
+    """Hear nothing."""
+
 
 @define(eq=False)
 class Measures:
@@ -63,11 +71,17 @@ class Measures:
 
 @define(eq=False)
 class Guard:
-    """Lets calls through to one backend; without a breaker, whatever its limits allow."""
+    """
+    Lets calls through to one backend; without a breaker, whatever its limits allow.
+
+    `away` is called when the backend cannot be reached, as far as its calls tell.
+    """
 
     meter: Meter
     breaker: Breaker | None
     clock: IReactorTime
+    away: Callable[[], object] = _nobody
+    _failures: int = field(default=0, init=False)
     _measures: dict[str, Measures] = field(factory=dict, init=False)
 
     def begin(
@@ -95,6 +109,15 @@ class Guard:
     def is_failing(self) -> bool:
         """Whether a call would not be let through by the breaker."""
         return self.breaker is not None and not self.breaker.admits(self.clock.seconds())
+
+    def note(self, outcome: Outcome) -> None:
+        """A call has ended."""
+        if outcome is Outcome.ANSWERED:
+            self._failures = 0
+        elif outcome is Outcome.FAILED:
+            self._failures += 1
+            if self._failures >= AWAY_AFTER:
+                self.away()
 
     def _measures_of(self, operation: str) -> Measures:
         measures = self._measures.get(operation)
@@ -177,6 +200,7 @@ class Admitted:
             self._tell(outcome)
 
     def _tell(self, outcome: Outcome) -> None:
+        self._guard.note(outcome)
         breaker, made = self._guard.breaker, self._made
         if breaker is None or made is None:
             return

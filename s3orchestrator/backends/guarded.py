@@ -15,13 +15,14 @@ from attrs import define
 from twisted.web.iweb import UNKNOWN_LENGTH, IBodyProducer
 from zope.interface import implementer
 
-from s3orchestrator.backends.guard import Admitted, Guard
+from s3orchestrator.backends.guard import Admitted, Guard, LimitedAs
 from s3orchestrator.domain.usage import ONE_REQUEST, Counters
 from s3orchestrator.interfaces import (
     Description,
     Fetched,
     Found,
     IBackend,
+    IOwnership,
     ListedObject,
     ListedUpload,
     Stored,
@@ -40,10 +41,15 @@ class GuardedBackend:
 
     Writes and reads are held to the monthly limits. Deleting, aborting and looking are not:
     space can always be freed. Nor is completing an upload, whose parts have been paid for.
+
+    Before anything is changed `ownership` is asked. Without it, and not held to limits, is who
+    finds out whose the backend is.
     """
 
     backend: IBackend
     guard: Guard
+    ownership: IOwnership | None = None
+    is_limited: bool = True
 
     @property
     def name(self) -> str:
@@ -54,6 +60,17 @@ class GuardedBackend:
     def traits(self) -> Traits | None:
         """The backend's."""
         return self.backend.traits
+
+    def _begin(self, operation: str, proposed: Counters, limited_as: LimitedAs) -> Admitted:
+        return self.guard.begin(operation, proposed, limited_as if self.is_limited else None)
+
+    async def _before_writing(self) -> None:
+        if self.ownership is not None:
+            await self.ownership.before_writing(self.name)
+
+    async def _before_removing(self) -> None:
+        if self.ownership is not None:
+            await self.ownership.before_removing(self.name)
 
     async def _through(self, call: Admitted, work: Callable[[], Awaitable[T]]) -> T:
         try:
@@ -67,8 +84,9 @@ class GuardedBackend:
     async def _send(
         self, operation: str, body: IBodyProducer, work: Callable[[IBodyProducer], Awaitable[T]]
     ) -> T:
+        await self._before_writing()
         size = 0 if body.length is UNKNOWN_LENGTH else body.length
-        call = self.guard.begin(operation, Counters(1, 0, size), "write")
+        call = self._begin(operation, Counters(1, 0, size), "write")
         outgoing = call.sending(body)
 
         async def sending() -> T:
@@ -91,13 +109,13 @@ class GuardedBackend:
 
     async def get(self, name: str, wanted: ByteRange | None = None, *, etag: str | None = None) -> Fetched:
         """See `IBackend`. How much a whole object is becomes known with its headers."""
-        call = self.guard.begin("GetObject", Counters(1, wanted.length if wanted else 0), "read")
+        call = self._begin("GetObject", Counters(1, wanted.length if wanted else 0), "read")
         try:
             fetched = await self.backend.get(name, wanted, etag=etag)
         except BaseException as error:
             call.raised(error)
             raise
-        if wanted is None:
+        if wanted is None and self.is_limited:
             self._hold_whole(call, fetched)
         return Fetched(fetched.size, fetched.etag, call.opened(fetched.body))
 
@@ -117,6 +135,7 @@ class GuardedBackend:
 
     async def delete(self, name: str, version_id: str | None = None) -> None:
         """See `IBackend`."""
+        await self._before_removing()
         call = self.guard.begin("DeleteObject")
         await self._through(call, partial(self.backend.delete, name, version_id))
 
@@ -133,11 +152,13 @@ class GuardedBackend:
         work = partial(
             self.backend.copy, source, target, description, exclusive=exclusive, source_etag=source_etag
         )
-        return await self._through(self.guard.begin("CopyObject", ONE_REQUEST, "write"), work)
+        await self._before_writing()
+        return await self._through(self._begin("CopyObject", ONE_REQUEST, "write"), work)
 
     async def create_upload(self, name: str, description: Description) -> str:
         """See `IBackend`."""
-        call = self.guard.begin("CreateMultipartUpload", ONE_REQUEST, "write")
+        await self._before_writing()
+        call = self._begin("CreateMultipartUpload", ONE_REQUEST, "write")
         return await self._through(call, partial(self.backend.create_upload, name, description))
 
     async def put_part(self, name: str, upload_id: str, number: int, body: IBodyProducer) -> Stored:
@@ -158,7 +179,8 @@ class GuardedBackend:
         work = partial(
             self.backend.copy_part, name, upload_id, number, source, wanted, source_etag=source_etag
         )
-        return await self._through(self.guard.begin("UploadPartCopy", ONE_REQUEST, "write"), work)
+        await self._before_writing()
+        return await self._through(self._begin("UploadPartCopy", ONE_REQUEST, "write"), work)
 
     async def complete_upload(
         self,
@@ -171,10 +193,12 @@ class GuardedBackend:
     ) -> Stored:
         """See `IBackend`."""
         work = partial(self.backend.complete_upload, name, upload_id, parts, exclusive=exclusive, late=late)
+        await self._before_writing()
         return await self._through(self.guard.begin("CompleteMultipartUpload"), work)
 
     async def abort_upload(self, name: str, upload_id: str) -> None:
         """See `IBackend`."""
+        await self._before_removing()
         call = self.guard.begin("AbortMultipartUpload")
         await self._through(call, partial(self.backend.abort_upload, name, upload_id))
 
@@ -197,6 +221,7 @@ class GuardedBackend:
 
     async def probe(self, scratch: Sequence[str]) -> Traits:
         """See `IBackend`. Many requests, whose own failures decide how the whole ends."""
+        await self._before_writing()
         return await self._through(self.guard.begin("Probe"), partial(self.backend.probe, scratch))
 
     async def close(self) -> None:

@@ -32,6 +32,10 @@ def _shown(counted: Counters | Limits) -> str:
     return f"{requests} requests, {sent} bytes read, {taken} written"
 
 
+def _nobody(name: str) -> None:
+    """Hear nothing."""
+
+
 @define(eq=False)
 class LimitsInForce:
     """The monthly limits by backend, as the settings have them now."""
@@ -61,6 +65,7 @@ class Guards:
     Puts a gate before each backend, and knows how they stand.
 
     `chance` gives numbers from 0 to 1, so that several instances do not probe at once.
+    `on_away` is told of a backend that cannot be reached.
     """
 
     log = make_logger()
@@ -68,6 +73,7 @@ class Guards:
     _counters: ICounters
     _clock: IReactorTime
     _chance: Callable[[], float]
+    on_away: Callable[[str], object] = field(default=_nobody, kw_only=True)
     _by_name: dict[str, Guard] = field(factory=dict, init=False)
     _tell_again_at: dict[str, float] = field(factory=dict, init=False)
     limits: LimitsInForce = field(init=False)
@@ -80,7 +86,9 @@ class Guards:
         counting = backend if ICountsRequests.providedBy(backend) else None
         name = backend.name
         meter = Meter(name, self._counters, lambda: self.limits.of(name), counting)
-        guard = self._by_name[name] = Guard(meter, self._breaker(name), self._clock)
+        breaker = self._breaker(name)
+        guard = Guard(meter, breaker, self._clock, lambda: self.on_away(name))
+        self._by_name[name] = guard
         return GuardedBackend(backend, guard)
 
     def _breaker(self, name: str) -> Breaker | None:
@@ -91,6 +99,8 @@ class Guards:
         def told(before: State, after: State) -> None:
             moved(name, before, after)
             self._tell(name, breaker)
+            if after is State.OPEN:
+                self.on_away(name)
 
         breaker = Breaker(settings.failure_threshold, settings.open_timeout, self._chance, told)
         show(name)

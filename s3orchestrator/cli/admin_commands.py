@@ -52,8 +52,15 @@ def _status(document: Mapping[str, Any]) -> str:
         f"ledger: {healthy}\n"
         f"requests, bytes read and written: of {document['usage_period']}\n\n"
         + table((*headings, "STATE"), rows, right=range(1, 9))
+        + _reasons(document["backends"])
         + _processes(document.get("processes", ()))
     )
+
+
+def _reasons(backends: Sequence[Mapping[str, Any]]) -> str:
+    """Say what is to be done about backends that may not be changed as they should."""
+    told = [backend for backend in backends if backend.get("standing") in _TOLD]
+    return "".join(f"\n{backend['name']}: {printable(backend['standing_reason'])}\n" for backend in told)
 
 
 def _processes(processes: Sequence[Mapping[str, Any]]) -> str:
@@ -79,9 +86,20 @@ def _limit(limit: int | None) -> str | None:
     return "none" if limit == 0 else size(limit)
 
 
+_TOLD = {
+    "ledger-behind": "ledger behind: nothing is deleted",
+    "no-marker": "no marker: nothing is written or deleted",
+    "other-ledger": "another ledger's: nothing is written or deleted",
+    "other-backend": "another backend: nothing is written or deleted",
+    "marker-unreadable": "marker unreadable: nothing is written or deleted",
+}
+
+
 def _standing(backend: Mapping[str, Any]) -> str:
     if not backend["configured"]:
         return "not in the configuration"
+    if (text := _TOLD.get(backend.get("standing", ""))) is not None:
+        return text
     if backend["breaker"] != "closed":
         return f"breaker {backend['breaker']}"
     return "ok" if backend["traits"] is not None else "not reached yet"

@@ -14,6 +14,7 @@ from hashlib import sha256
 NAME_LIMIT = 1024  # UTF-8 bytes; S3's limit for a key
 ENTROPY = 10  # random bytes in a token
 HIDDEN = "~s3o/"  # no bucket's name begins with "~"
+PROBE = f"{HIDDEN}probe~"
 TOKEN_LENGTH = 26
 
 # XML cannot carry these, or not all of them, so no listing can: services refuse such names, or lose them.
@@ -62,7 +63,7 @@ def scratch_names(unused: str) -> tuple[str, str]:
 
     `unused` is a fresh token.
     """
-    return f"{HIDDEN}probe~{unused}", f"{HIDDEN}probe~{unused}//a/../b/"
+    return f"{PROBE}{unused}", f"{PROBE}{unused}//a/../b/"
 
 
 def usable_plain_name(bucket: str, key: str, *, exact: bool = True) -> str | None:

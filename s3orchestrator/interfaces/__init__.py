@@ -23,6 +23,7 @@ from s3orchestrator.interfaces.backends import (
 )
 from s3orchestrator.interfaces.bodies import Filter
 from s3orchestrator.interfaces.database import IDatabase, ILease, ILocks, ITransaction, Row
+from s3orchestrator.interfaces.owning import IMarks, IOwnership, IRestoring, Outcome, Sighted
 from s3orchestrator.interfaces.roles import IBlobs, IBrowse, IBuckets, IUploads, IUsageLedger, IVersions
 
 __all__ = [
@@ -39,6 +40,9 @@ __all__ = [
     "IDatabase",
     "ILease",
     "ILocks",
+    "IMarks",
+    "IOwnership",
+    "IRestoring",
     "IStanding",
     "ITransaction",
     "IUploads",
@@ -46,7 +50,9 @@ __all__ = [
     "IVersions",
     "ListedObject",
     "ListedUpload",
+    "Outcome",
     "Row",
+    "Sighted",
     "Stored",
     "Traits",
 ]

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from attrs import Factory, define
+from attrs import Factory, define, field
 from prometheus_client import Counter
 from twisted.internet.interfaces import IReactorTime
 from zope.interface import implementer
 
 from s3orchestrator.domain.fleet import Fleet
 from s3orchestrator.domain.records import Blob
-from s3orchestrator.errors import BackendError, BackendUnavailable, UsageLimitExceeded
-from s3orchestrator.interfaces import IBackend, IBlobs, IStanding, Traits
+from s3orchestrator.errors import BackendError, BackendUnavailable, BackendWithheld, UsageLimitExceeded
+from s3orchestrator.interfaces import IBackend, IBlobs, IOwnership, IStanding, Traits
+from s3orchestrator.objects.owners import Unowned
 from s3orchestrator.protocol.errors import S3Error
 from s3orchestrator.telemetry.logging import make_logger
 
@@ -72,6 +73,7 @@ class Backends:
     _blobs: IBlobs
     _clock: IReactorTime
     standing: IStanding = Factory(Unguarded)
+    ownership: IOwnership = field(factory=Unowned, kw_only=True)
     _failed_at: dict[str, float] = Factory(dict)
 
     def __getitem__(self, name: str) -> IBackend:
@@ -89,6 +91,10 @@ class Backends:
         """Every configured backend, in the configuration's order."""
         return list(self._by_name.values())
 
+    def is_left_out(self, name: str) -> bool:
+        """Tell whether nobody need ask it to take something: it is left alone, or not known to be ours."""
+        return self.standing.is_failing(name) or self.ownership.is_shut(name)
+
     async def writable(self, size: int, operation: str = "PutObject") -> list[str]:
         """
         Return who may take `size` bytes, best first; whether there is room is the ledger's to say.
@@ -103,7 +109,7 @@ class Backends:
         if fitting and len(used_up) == len(fitting):
             raise self.rejected(_used_up(writing=True), operation)
         left_alone = self.left_alone(size)
-        without = used_up | {name for name in fitting if self.standing.is_failing(name)}
+        without = used_up | {name for name in fitting if self.is_left_out(name)}
         if left_alone is not None and len(without) == len(fitting):
             raise left_alone
         usage = {}
@@ -120,10 +126,13 @@ class Backends:
         names = [
             name
             for name in self._fleet.fitting(size)
-            if self.standing.is_failing(name) and self.standing.may_write(name, size)
+            if self.is_left_out(name) and self.standing.may_write(name, size)
         ]
         if not names:
             return None
+        shut = [name for name in names if self.ownership.is_shut(name)]
+        if shut:
+            return BackendWithheld(f"{', '.join(shut)}: not known to be this ledger's")
         return BackendUnavailable(f"{', '.join(names)}: left alone after failures", sent=False)
 
     async def writable_for_parts(self) -> list[str]:
@@ -143,7 +152,7 @@ class Backends:
             blob.backend
             for blob in blobs
             if blob.backend not in fitting
-            or self.standing.is_failing(blob.backend)
+            or self.is_left_out(blob.backend)
             or not self.standing.may_write(blob.backend, 0)
         }
         return self._fleet.readable(blobs, failing=self._failing(), without=without)
@@ -204,7 +213,7 @@ class Backends:
         self._failed_at[name] = self._clock.seconds()
 
     def _failing(self) -> set[str]:
-        failing = {name for name in self._by_name if self.standing.is_failing(name)}
+        failing = {name for name in self._by_name if self.is_left_out(name)}
         if self._failed_at:
             horizon = self._clock.seconds() - FAILING_FOR
             self._failed_at = {name: at for name, at in self._failed_at.items() if at > horizon}

@@ -8,6 +8,7 @@ from attrs import define, field
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IReactorTime
 
+from s3orchestrator.domain.owning import MARKER
 from s3orchestrator.domain.reconciling import Seen, compare, side_by_side
 from s3orchestrator.domain.records import Blob, BlobState, Finding
 from s3orchestrator.errors import BackendError, BackendRefused, NoSuchBlob
@@ -105,6 +106,8 @@ class BackendChecker:
             if not page:
                 return
             for listed in page:
+                if listed.name == MARKER:
+                    continue  # it says whose the backend is, and is nobody's object
                 yield Seen(listed.name, listed.size, listed.etag)
             after = page[-1].name
 

@@ -22,7 +22,13 @@ from twisted.python.failure import Failure
 from s3orchestrator.concurrency import concurrently, start
 from s3orchestrator.domain.records import Blob
 from s3orchestrator.domain.stamping import read_stamp
-from s3orchestrator.errors import BackendError, NoSuchBlob, OrchestratorError, StoreUnavailable
+from s3orchestrator.errors import (
+    BackendError,
+    BackendWithheld,
+    NoSuchBlob,
+    OrchestratorError,
+    StoreUnavailable,
+)
 from s3orchestrator.interfaces import IBackend, IBlobs, IUploads
 from s3orchestrator.objects import deletions
 from s3orchestrator.objects.backends import Backends
@@ -115,8 +121,12 @@ class Cleaner:
         return max(MAX_WAITING - sum(len(queue.waiting) for queue in self._queues.values()), 0)
 
     def busy(self) -> list[str]:
-        """The backends that have enough to do."""
-        return [name for name, queue in self._queues.items() if len(queue.waiting) >= MAX_WAITING_EACH]
+        """The backends that have enough to do, or where nothing may be deleted."""
+        full = [name for name, queue in self._queues.items() if len(queue.waiting) >= MAX_WAITING_EACH]
+        shut = [
+            backend.name for backend in self._backends.all() if self._backends.ownership.is_shut(backend.name)
+        ]
+        return sorted({*full, *shut})
 
     def abandon(self, blob: Blob, *, unclear: bool) -> None:
         """Doom a pending blob and delete it, in the background: its request is over."""
@@ -162,12 +172,15 @@ class Cleaner:
         blob = task.blob
         try:
             backend = self._backends[blob.backend]
+            # First: that something is not there says nothing on a backend that is not ours.
+            await self._backends.ownership.before_removing(blob.backend)
             await self._abort_upload(backend, blob)
             await self._delete_object(backend, blob)
         except CancelledError:
             raise
         except BackendError as error:
-            self._backends.failed(blob.backend)
+            if not isinstance(error, BackendWithheld):
+                self._backends.failed(blob.backend)
             self.log.info("{name} stays doomed: {error}", name=blob.name, error=str(error))
             # A backend that is away is not a reason to give up; one that keeps saying no is.
             self._give_back(task, counted=error.replied, error=str(error))

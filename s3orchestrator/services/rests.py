@@ -81,6 +81,8 @@ class Rests:
         """Only a clear answer lets an unclear name go; with something found and removed it rests again."""
         tell = self._blobs.rest_again
         try:
+            # That nothing is there says nothing on a backend that is not ours.
+            await self._backends.ownership.before_removing(blob.backend)
             if blob.backend in silent:
                 self.log.debug("{name} rests on: {backend} is away", name=blob.name, backend=blob.backend)
             elif await self._remove_leftovers(self._backends[blob.backend], blob):

@@ -14,6 +14,7 @@ from s3orchestrator.domain.records import Blob, BlobState, Bucket, Usage
 from s3orchestrator.interfaces import IBlobs, ITransaction
 from s3orchestrator.store.counting import Kind, Tally
 from s3orchestrator.store.dooming import Claim, doom_pending, end_upload
+from s3orchestrator.store.marking import NOT_BEHIND
 from s3orchestrator.store.operations import ILedger, Left, attempt
 from s3orchestrator.store.reaping import reap, unclaim_of_gone
 from s3orchestrator.store.recovering import recover, tie_up
@@ -56,12 +57,12 @@ RETRY_LATER = """
 """
 DUE_DOOMED = f"""
     SELECT {BLOB} FROM blobs
-     WHERE state = 'doomed' AND owner IS NULL AND due_ms <= :now_ms
+     WHERE state = 'doomed' AND owner IS NULL AND due_ms <= :now_ms AND {NOT_BEHIND}
      ORDER BY owner, due_ms LIMIT :limit $skip_locked
 """
 DUE_RESTS = f"""
     SELECT {BLOB} FROM blobs
-     WHERE state = 'resting' AND owner IS NULL AND unclear = TRUE AND due_ms <= :now_ms
+     WHERE state = 'resting' AND owner IS NULL AND unclear = TRUE AND due_ms <= :now_ms AND {NOT_BEHIND}
      ORDER BY owner, due_ms LIMIT :limit $skip_locked
 """
 CLAIM = """

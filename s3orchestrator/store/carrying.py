@@ -49,7 +49,7 @@ class Table:
 
 
 TABLES = (
-    Table("backends", ("name",), frozenset({"is_draining"})),
+    Table("backends", ("name",), frozenset({"is_draining", "is_behind"})),
     Table("backend_guards", ("backend",), sums=("taken", "bytes_limit")),
     Table("bucket_guards", ("bucket_id",), sums=("taken", "bytes_limit")),
     Table(

@@ -8,6 +8,7 @@ from s3orchestrator.domain.records import Blob
 from s3orchestrator.interfaces import ITransaction
 from s3orchestrator.store.counting import Kind, Tally
 from s3orchestrator.store.dooming import drop, move
+from s3orchestrator.store.marking import NOT_BEHIND
 from s3orchestrator.store.rows import BLOB, blob_of
 
 REFUSE = f"""
@@ -24,9 +25,9 @@ FORGET = f"""
     DELETE FROM blobs WHERE id = :id AND state = 'doomed' AND owner = :owner AND NOT is_plain
     RETURNING {BLOB}
 """
-RESTED = """
+RESTED = f"""
     SELECT id FROM blobs
-     WHERE state = 'resting' AND owner IS NULL AND unclear = FALSE AND due_ms <= :now_ms
+     WHERE state = 'resting' AND owner IS NULL AND unclear = FALSE AND due_ms <= :now_ms AND {NOT_BEHIND}
      ORDER BY owner, due_ms LIMIT :limit $skip_locked
 """
 END_CLEAR_REST = f"""

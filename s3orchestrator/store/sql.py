@@ -73,6 +73,8 @@ SQLITE = Dialect(
         "give_ids_after": "INSERT INTO sqlite_sequence (name, seq) VALUES (:table, :last)",
         # The writer passes it on.
         "notify": "",
+        # A file has no history that it could tell of.
+        "origin": "SELECT NULL AS origin, 0 AS reached",
     },
 )
 
@@ -127,6 +129,12 @@ POSTGRES = Dialect(
         "last_id_given": f"SELECT pg_sequence_last_value({_SEQUENCE})",
         "forget_last_id": "",
         "give_ids_after": f"SELECT setval({_SEQUENCE}, :last)",
+        # Flushed: what was only written a crash may take back, and no commit of ours was answered then.
+        "origin": """
+            SELECT (SELECT system_identifier FROM pg_control_system()) || '/'
+                   || substr(pg_walfile_name(pg_current_wal_flush_lsn()), 1, 8) AS origin,
+                   CAST(pg_current_wal_flush_lsn() - '0/0' AS bigint) AS reached
+        """,
         "notify": f"SELECT pg_notify('{CHANNEL}', :payload)",
     },
 )

@@ -32,6 +32,7 @@ GAUGES: Mapping[str, Rule] = {
     "s3o_database_waiting": _added,
     # The worst: whoever is alerted wants to know that one of them is in trouble.
     "s3o_circuit_breaker_state": max,
+    "s3o_backend_standing": max,
     "s3o_worker_consecutive_failures": max,
     "s3o_worker_last_success_timestamp_seconds": min,
     "process_resident_memory_bytes": _added,

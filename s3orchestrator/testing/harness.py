@@ -23,6 +23,7 @@ from s3orchestrator.bodies.sources import BytesBody, collect
 from s3orchestrator.concurrency import start
 from s3orchestrator.config.live import InForce
 from s3orchestrator.config.loader import load
+from s3orchestrator.domain.owning import MARKER
 from s3orchestrator.domain.records import Bucket, Finding, Version
 from s3orchestrator.errors import OrchestratorError
 from s3orchestrator.interfaces import IBackend, ICounters
@@ -86,6 +87,7 @@ class Sweeper:
         """Run each of them."""
         core = self._core
         core.cleaner.tell_again()
+        await core.owners.run_once()
         ledger = core.ledger
         stale = StaleUploads(ledger.database, ledger.uploads, core.cleaner, lambda: self._stale_after)
         await stale.run_once()
@@ -141,11 +143,21 @@ class Harness:
         ledger = self.core.ledger
         self.run(ledger.blobs.set_limits({name: self.quotas.get(name) for name in self.backends}))
         self.run(ledger.blobs.recover())
+        self._find_owners()
         self.run(self.core.objects.catalog.load(["photos"]))
         self.bucket = self.core.objects.catalog.get("photos")
         self.sweeper = Sweeper.of(self.core)
         self.watchdog = Watchdog(lambda: self.guards.breakers, self.clock)
         self.run(self.usage_flush.run_once())
+
+    def _find_owners(self) -> None:
+        """Have it found out whose the backends are, and forget the calls, which are no test's business."""
+        self.run(self.core.owners.run_once())
+        for name in self.backends:
+            self.backend(name).calls.clear()
+        self.counters.take()
+        self.counters.recorded()
+        self.counters.rebase(self.counters.period, {})
 
     @property
     def guards(self) -> Guards:
@@ -268,9 +280,11 @@ class Harness:
         self.run(self.core.objects.deleting.delete(self.bucket, key))
 
     def stored(self) -> dict[str, dict[str, bytes]]:
-        """Everything that is on the backends, by backend and name."""
+        """All objects that are on the backends, by backend and name: markers are none."""
         return {
-            name: {stored: held.data for stored, held in self.backend(name).objects.items()}
+            name: {
+                stored: held.data for stored, held in self.backend(name).objects.items() if stored != MARKER
+            }
             for name in self.backends
         }
 

@@ -45,6 +45,7 @@ DUTIES: Mapping[str, Duties] = {
         "create opened begin_part end_part fail_part begin_complete reopen abort expire",
     ),
     "usage": _split("totals inventory backlog", "record"),
+    "marks": _split("known now_ms", "find_signs raise_number marked declare_behind set_number"),
     "registration": _split("", "renew end"),
 }
 

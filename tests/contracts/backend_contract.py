@@ -31,6 +31,7 @@ from s3orchestrator.errors import (
 from s3orchestrator.interfaces import Description, IBackend, ListedObject, Stored, Traits
 from s3orchestrator.protocol.ranges import ByteRange
 from tests.contracts.bodies import PausingConsumer, PiecesBody, swallow
+from tests.contracts.marker_contract import MarkerContract
 
 if TYPE_CHECKING:
     from twisted.trial.unittest import TestCase as _Base
@@ -99,7 +100,7 @@ INEXACT_NAMES = (
 CONTROL_NAMES = ("line\nbreak", "tab\there", "carriage\rreturn", "bell\x07", "\x7f", "\x01/\x02")
 
 
-class BackendContract(_Base):
+class BackendContract(MarkerContract, _Base):
     """Tests of `IBackend`."""
 
     part_size = 1024  # S3 wants 5 MiB of every part but the last

@@ -12,6 +12,7 @@ from twisted.internet.task import Clock
 
 from s3orchestrator.interfaces import ITransaction, Traits
 from s3orchestrator.store.guarded import nothing
+from s3orchestrator.store.marking import Marks
 from s3orchestrator.store.operations import ILedger
 from s3orchestrator.store.sqlite import SqliteDatabase
 from s3orchestrator.store.usage import UsageLedger
@@ -35,6 +36,7 @@ def roles_of(kit: Kit) -> Mapping[str, Any]:
         "versions": kit.versions,
         "uploads": kit.uploads,
         "usage": UsageLedger(kit.ledger),
+        "marks": Marks(kit.ledger),
     }
 
 

@@ -10,6 +10,7 @@ from s3orchestrator.workers.link import FailedElsewhere
 from tests.contracts.store_blobs import LifeContract, NamesContract, RoomContract, UsageContract
 from tests.contracts.store_kit import LedgerCase
 from tests.contracts.store_linked import Linked, Parent
+from tests.contracts.store_marking import MarksContract
 from tests.contracts.store_operating import BrowseContract, DeadContract, LongLooksContract, SnapshotContract
 from tests.contracts.store_owners import (
     HandingBackContract,
@@ -54,6 +55,10 @@ class LinkedRoom(LinkedCase, RoomContract, TestCase):
 
 class LinkedLife(LinkedCase, LifeContract, TestCase):
     """Life."""
+
+
+class LinkedMarks(LinkedCase, MarksContract, TestCase):
+    """Markers."""
 
 
 class LinkedUsage(LinkedCase, UsageContract, TestCase):

@@ -8,6 +8,7 @@ from s3orchestrator.concurrency import start
 from s3orchestrator.store.operations import ILedger
 from tests.contracts.store_blobs import LifeContract, NamesContract, RoomContract, UsageContract
 from tests.contracts.store_kit import LedgerCase
+from tests.contracts.store_marking import MarksContract
 from tests.contracts.store_operating import (
     BrowseContract,
     DeadContract,
@@ -83,6 +84,10 @@ class BytewiseLife(Bytewise, LifeContract):
 
 class IcuLife(Icu, LifeContract):
     """Life as people sort."""
+
+
+class BytewiseMarks(Bytewise, MarksContract):
+    """Markers bytewise."""
 
 
 class BytewiseUsage(Bytewise, UsageContract):

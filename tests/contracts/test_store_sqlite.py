@@ -8,6 +8,7 @@ from s3orchestrator.store.operations import ILedger
 from s3orchestrator.store.sqlite import IN_MEMORY, SqliteDatabase
 from tests.contracts.store_blobs import LifeContract, NamesContract, RoomContract, UsageContract
 from tests.contracts.store_kit import LedgerCase, TimedReactor
+from tests.contracts.store_marking import MarksContract
 from tests.contracts.store_operating import (
     BrowseContract,
     DeadContract,
@@ -75,6 +76,14 @@ class InlineLife(Inline, LifeContract, TestCase):
 
 class ThreadedLife(Threaded, LifeContract, TestCase):
     """Life with the thread."""
+
+
+class InlineMarks(Inline, MarksContract, TestCase):
+    """Markers inline."""
+
+
+class ThreadedMarks(Threaded, MarksContract, TestCase):
+    """Markers with the thread."""
 
 
 class InlineUsage(Inline, UsageContract, TestCase):

@@ -9,6 +9,7 @@ from attrs import define, frozen
 
 from s3orchestrator import __version__
 from s3orchestrator.domain.breaker import Breaker, State
+from s3orchestrator.domain.owning import Verdict
 from s3orchestrator.domain.records import Inventory, Usage
 from s3orchestrator.errors import StoreUnavailable
 from s3orchestrator.interfaces import IBackend, IBlobs, ICounters, IUsageLedger, Traits
@@ -51,6 +52,7 @@ class Status:
     _blobs: IBlobs
     _usage: IUsageLedger
     _gauges: Gauges
+    _verdict_of: Callable[[str], Verdict]
     _processes: Callable[[], Sequence[Mapping[str, Any]]] = tuple
 
     async def show(self, ask: Ask) -> Answer:
@@ -84,6 +86,7 @@ class Status:
                 **self._of_this_month(backend.name),
                 "breaker": self._gauges.breaker(backend.name),
                 "traits": _traits(backend.traits),
+                **self._owned(backend.name),
             }
             for backend in self._backends()
         ]
@@ -93,6 +96,10 @@ class Status:
             if usage is not None and usage[left_out].taken:
                 listed.append({"name": left_out, "configured": False, **_held(left_out, usage, held)})
         return listed
+
+    def _owned(self, backend: str) -> dict[str, str]:
+        verdict = self._verdict_of(backend)
+        return {"standing": verdict.standing.value, "standing_reason": str(verdict)}
 
     def _of_this_month(self, backend: str) -> dict[str, int]:
         used = self._gauges.counters.used(backend)

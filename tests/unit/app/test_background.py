@@ -8,7 +8,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from s3orchestrator.app.background import Background, Services
 from s3orchestrator.testing.harness import Harness
 
-OWN = {"lease", "usage-flush", "watchdog", "hand-over", "probe", "locations"}
+OWN = {"lease", "owner", "usage-flush", "watchdog", "hand-over", "probe", "locations"}
 SHARED = {"cleanup", "pending", "rests", "stale-uploads"}
 
 

@@ -55,7 +55,7 @@ class CheckingTests(SynchronousTestCase):
         self.w.run(self.w.core.ledger.blobs.reserve(self.w.bucket, "l0", 5, ["a"]))
         for finding in findings:
             self.w.run(self.checker.delete_stray(self.a, finding))
-        self.assertEqual(sorted(self.a.objects), ["photos/k", "photos/l", "photos/l0", "photos/m"])
+        self.assertEqual(sorted(self.w.stored()["a"]), ["photos/k", "photos/l", "photos/l0", "photos/m"])
 
     def test_missing_and_changed(self) -> None:
         """A live row needs an object of its size and its ETag."""

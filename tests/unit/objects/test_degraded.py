@@ -466,6 +466,7 @@ class AwayTests(DegradedCase):
         backend.stored = lambda: setattr(self.opening.ledger, "is_off", True)
         writing = self.h.core.objects.writing.put(self.h.bucket, "k", self.h.incoming(b"new"), EVERYTHING)
         self.h.expect(StoreUnavailable, writing)
+        backend.stored = lambda: None
         self.go_away()
         self.come_back()
         self.h.advance(4000)

@@ -20,6 +20,7 @@ from twisted.internet.task import Clock
 from s3orchestrator.backends.faults import Fault, Faults
 from s3orchestrator.backends.memory import MemoryBackend
 from s3orchestrator.concurrency import deadline
+from s3orchestrator.domain.owning import MARKER
 from s3orchestrator.domain.records import BlobState, Bucket, Part, Upload, UploadState
 from s3orchestrator.errors import BackendUnavailable, NoSuchKey
 from s3orchestrator.interfaces import ITransaction
@@ -230,7 +231,7 @@ class World(Harness):
                     wrong.append(f"{name}: {blob.name} is still {blob.state}")
             if taken.get(name, 0) != expected_taken:
                 wrong.append(f"{name}: {taken.get(name)} taken instead of {expected_taken}")
-            if extra := self.backend(name).objects.keys() ^ expected_objects:
+            if extra := (self.backend(name).objects.keys() - {MARKER}) ^ expected_objects:
                 wrong.append(f"{name}: objects that differ: {sorted(extra)}")
             if (
                 extra := {upload.upload_id for upload in self.run(self.backend(name).list_uploads())}

@@ -53,7 +53,7 @@ class ProberTests(SynchronousTestCase):
         names = [row.name for row in self.w.run(self.w.core.ledger.blobs.names("a")) if row.unclear]
         self.assertEqual(len(names), 2)
         self.assertEqual(self.a.probed, 1)
-        self.assertEqual(sorted(self.a.objects), ["photos/k", "something"])
+        self.assertEqual(sorted(self.w.stored()["a"]), ["photos/k", "something"])
         self.w.run(self.w.putting("l", SMALL))
         self.assertIn("photos/l", self.a.objects)
 

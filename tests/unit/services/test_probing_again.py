@@ -53,7 +53,7 @@ class ProberTests(SynchronousTestCase):
     def assertNothingLeft(self) -> None:
         for _ in range(3):
             self.h.advance(QUIET_PERIOD + 1)
-        self.assertEqual((self.held(), self.backend.objects), (0, {}))
+        self.assertEqual((self.held(), self.h.stored()), (0, {"a": {}}))
         self.assertEqual(self.h.run(self.backend.list_uploads()), [])
 
     def test_unreachable(self) -> None:

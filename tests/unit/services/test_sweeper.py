@@ -6,6 +6,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from s3orchestrator.backends.faults import Fault
 from s3orchestrator.concurrency import start
+from s3orchestrator.domain.owning import MARKER
 from s3orchestrator.domain.records import Blob
 from s3orchestrator.errors import BackendUnavailable, StoreUnavailable
 from s3orchestrator.services import stale_uploads
@@ -40,7 +41,8 @@ class SweeperTests(SynchronousTestCase):
         self.assertEqual([row.name for row in self.rows()], ["photos/k"])
         self.a.calls.clear()
         self.w.advance(QUIET_PERIOD + 1)
-        self.assertEqual((self.rows(), self.a.calls), ([], []))
+        asked = [called for called in self.a.calls if called.name != MARKER]
+        self.assertEqual((self.rows(), asked), ([], []))
 
     def test_unclear_name_is_looked_at(self) -> None:
         """A write that came after all is removed, and the name rests once more."""

@@ -7,13 +7,14 @@ from typing import Any
 from twisted.trial.unittest import SynchronousTestCase
 from zope.interface.interface import InterfaceClass
 
-from s3orchestrator.interfaces import IBlobs, IBuckets, IUploads, IUsageLedger, IVersions
+from s3orchestrator.interfaces import IBlobs, IBuckets, IMarks, IUploads, IUsageLedger, IVersions
 from s3orchestrator.store.blobs import Blobs
 from s3orchestrator.workers.duties import DUTIES, sharing
 
 INTERFACES: dict[str, InterfaceClass] = {
     "blobs": IBlobs,
     "buckets": IBuckets,
+    "marks": IMarks,
     "uploads": IUploads,
     "usage": IUsageLedger,
     "versions": IVersions,

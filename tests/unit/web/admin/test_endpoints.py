@@ -67,7 +67,15 @@ class StatusTests(EndpointCase):
     def status(self, **breakers: Breaker) -> Any:
         core = self.w.core
         gauges = Gauges(core.counters, lambda: breakers)
-        return self.ask(Status("all", core.backends.all, self.blobs, core.ledger.usage, gauges).show)
+        status = Status(
+            "all",
+            core.backends.all,
+            self.blobs,
+            core.ledger.usage,
+            gauges,
+            lambda name: core.owners[name].verdict,
+        )
+        return self.ask(status.show)
 
     def test_shape(self) -> None:
         """Every figure has its name."""
@@ -90,6 +98,8 @@ class StatusTests(EndpointCase):
                 "object_count": 1,
                 "upload_count": 0,
                 "breaker": "closed",
+                "standing": "ours",
+                "standing_reason": "",
             },
         )
         self.assertEqual(set(first["traits"]), {"exclusive", "exact_names", "md5_etags"})
