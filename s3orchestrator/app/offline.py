@@ -9,14 +9,18 @@ from attrs import define
 
 from s3orchestrator.app.core import Core, build_core
 from s3orchestrator.app.ledgers import open_ledger
+from s3orchestrator.app.restoring import BringForward
 from s3orchestrator.config.live import InForce
 from s3orchestrator.config.sections import Config
+from s3orchestrator.domain.owning import Verdict
 from s3orchestrator.domain.records import Finding
 from s3orchestrator.interfaces import IBackend
 from s3orchestrator.objects.checking import BackendChecker
+from s3orchestrator.objects.restoring import Restorer
 from s3orchestrator.services.periodic import Periodic
 from s3orchestrator.store.fsck import check, repair
 from s3orchestrator.store.owners import have_alone
+from s3orchestrator.store.restoring import Restoring
 
 
 @define(eq=False)
@@ -45,6 +49,37 @@ class Offline:
     async def repair(self, findings: Sequence[Finding]) -> None:
         """Mend what can be mended without losing data."""
         await repair(self._core.ledger.database, findings)
+
+    async def claim(self, name: str) -> Verdict:
+        """
+        Make a backend this ledger's, whatever its marker says, and return how it stands then.
+
+        :raises BackendUnavailable: there is none of that name, or it does not answer.
+        """
+        self._core.backends[name]
+        owner = self._core.owners[name]
+        await owner.claim()
+        return owner.verdict
+
+    async def bring_forward(self) -> BringForward:
+        """
+        Declare that the ledger was restored from a backup; return what brings it forward.
+
+        From now on, and until a backend has been listed whole, nothing is deleted there.
+        """
+        core = self._core
+        for settings in core.config.buckets:
+            await core.ledger.buckets.adopt(settings.name)
+        known = await core.ledger.marks.known()
+        await core.ledger.marks.declare_behind({*known, *(backend.name for backend in self.backends)})
+        restorer = Restorer(
+            core.ledger_id,
+            core.ledger.blobs,
+            Restoring(core.ledger.database),
+            {bucket.name: bucket for bucket in await core.ledger.buckets.all()},
+            core.config.write_path.quiet_period,
+        )
+        return BringForward(self.backends, core.owners, restorer)
 
     async def close(self) -> None:
         """Let go of the ledger and the backends."""
