@@ -47,6 +47,9 @@ class Database:
     def kill(self) -> None:
         """End it at once: what it has in memory is lost."""
         os.kill(self.server.process, signal.SIGQUIT)
+        self._wait_for_end()
+
+    def _wait_for_end(self) -> None:
         if self._again is not None:
             self._again.wait()
         wait_until(lambda: not self.server.is_ready(), "the database goes on")
@@ -65,6 +68,26 @@ class Database:
         )
         self.server = evolve(self.server, process=self._again.pid)
         wait_until(self.server.is_ready, "the database does not start")
+
+    def keep_copy(self) -> None:
+        """Remember what it holds now, as a standby does that hears nothing more."""
+        os.kill(self.server.process, signal.SIGINT)
+        self._wait_for_end()
+        subprocess.run(["cp", "-a", self._data, f"{self._data}.copy"], check=True)
+        self.start()
+
+    def fail_over(self) -> None:
+        """Die, and have what `keep_copy` remembers take over: the same server, in another history."""
+        self.kill()
+        subprocess.run(["rm", "-r", self._data], check=True)
+        Path(f"{self._data}.copy").rename(self._data)
+        (Path(self._data) / "standby.signal").touch()
+        self.start()
+        self.server.execute("SELECT pg_promote()")
+
+    @property
+    def _data(self) -> str:
+        return self._command[self._command.index("-D") + 1]
 
     def freeze(self) -> None:
         """Let nothing of it go on, and nobody notice."""
