@@ -1,23 +1,29 @@
 """
 A connection to PostgreSQL that is safe in a reactor.
 
-txpostgres does the work. What is overridden are its traps: a cancelled Deferred must not call
-`PQcancel`, which blocks the process for as long as the server is silent; a statement's
-timeout must not look like a caller that left; a connection that dies while nobody uses it
-must not leave a traceback in the log; an answer must not be waited for without end.
+txpostgres connects. From then on the descriptor stays registered for reading, and statements are sent
+and answers taken here: its cursors would register and unregister it for every statement, and
+let a turn of the reactor pass before each answer, which costs more than the statement.
+
+Its traps are not ours: a cancelled Deferred must not call `PQcancel`, which blocks the process for
+as long as the server is silent; a statement's timeout must not look like a caller that left; a
+connection that dies while nobody uses it must not leave a traceback in the log; an answer must
+not be waited for without end.
 """
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from math import inf
 from typing import Any
 
 import psycopg2
 from psycopg2 import BINARY
-from psycopg2.extensions import TRANSACTION_STATUS_IDLE, new_type, register_type
-from twisted.internet.defer import Deferred
+from psycopg2.extensions import POLL_OK, POLL_WRITE, TRANSACTION_STATUS_IDLE, new_type, register_type
+from twisted.internet.defer import Deferred, fail
 from twisted.internet.interfaces import IDelayedCall
+from twisted.internet.main import CONNECTION_DONE
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 from txpostgres import txpostgres
@@ -42,16 +48,6 @@ def _bytes(text: Any, cursor: Any) -> bytes | None:
 _TYPES = (new_type(_NUMERIC_OIDS, "WHOLE", _number), new_type(_BYTEA_OIDS, "BYTES", _bytes))
 
 
-class _Cursor(txpostgres.Cursor):  # type: ignore[misc]
-    """Executes statements; nobody cancels them but by closing the connection."""
-
-    def _handleCancellation(self, failure: Failure) -> Failure:
-        return failure
-
-    def _cancel(self, _: Deferred[Any]) -> None:
-        self._connection.close()
-
-
 class Connection(txpostgres.Connection):  # type: ignore[misc]
     """
     One connection; its user sends one string of statements after the other.
@@ -60,7 +56,6 @@ class Connection(txpostgres.Connection):  # type: ignore[misc]
     `when_closed` is called once, whoever closed it.
     """
 
-    cursorFactory = _Cursor
     log = Logger()
 
     def __init__(self, reactor: Any, deadline: float = 0.0) -> None:
@@ -72,7 +67,9 @@ class Connection(txpostgres.Connection):  # type: ignore[misc]
         self._deadline = self._limit = deadline
         self._busy_since: float | None = None
         self._watch: IDelayedCall | None = None
-        self._asking: Any = None
+        self._cursor: Any = None  # psycopg2's; there is one as soon as something can be asked
+        self._descriptor = -1
+        self._answered: Deferred[Any] | None = None  # whoever waits for an answer
         self._has_closed = False
 
     async def open(self, **dsn: object) -> None:
@@ -80,7 +77,18 @@ class Connection(txpostgres.Connection):  # type: ignore[misc]
         await self.or_close(self.connect(**dsn))
         for kind in _TYPES:
             register_type(kind, self._connection)
-        self._asking = self.cursor()
+        self._cursor = self._connection.cursor()
+        # libpq closes its own when the server has gone, and the number may be somebody else's a moment
+        # later. The reactor has ours, which is closed only after it has been told.
+        self.reactor.removeReader(self)
+        self._descriptor = os.dup(self._connection.fileno())
+        self.reactor.addReader(self)
+
+    def fileno(self) -> int:
+        if self._cursor is not None:
+            return self._descriptor
+        number: int = super().fileno()
+        return number
 
     @property
     def is_closed(self) -> bool:
@@ -94,7 +102,7 @@ class Connection(txpostgres.Connection):  # type: ignore[misc]
 
     def written(self, statement: str, parameters: dict[str, object]) -> bytes:
         """Return a statement with its parameters in it."""
-        written: bytes = self._asking.mogrify(statement, parameters)
+        written: bytes = self._cursor.mogrify(statement, parameters)
         return written
 
     def ask(self, statements: bytes | str, limit: float = inf) -> Deferred[Any]:
@@ -105,7 +113,13 @@ class Connection(txpostgres.Connection):  # type: ignore[misc]
         must not be cancelled; see `or_close`.
         """
         self._limit = min(limit, self._deadline)
-        answered: Deferred[Any] = self._asking.execute(statements)
+        try:
+            self._cursor.execute(statements)
+        except psycopg2.Error:
+            return fail()
+        self._watch_over()
+        answered = self._answered = Deferred(self._cancel)
+        self._advance()
         return answered
 
     def or_close(self, answered: Deferred[Any]) -> Deferred[Any]:
@@ -118,15 +132,31 @@ class Connection(txpostgres.Connection):  # type: ignore[misc]
         answered.addBoth(lambda result: None if waiting.called else waiting.callback(result))
         return waiting
 
-    def cursorRunning(self, cursor: Any) -> None:
-        super().cursorRunning(cursor)
+    def _advance(self) -> None:
+        """Send what is left to be sent, or take what has come; at its end it is given to who waits for it."""
+        try:
+            state = self._connection.poll()
+        except psycopg2.Error as error:
+            if self._answered is None:
+                self.log.info("a connection to the ledger has ended: {error}", error=one_line(error))
+            else:
+                self._answer(Failure())
+            return
+        if state == POLL_WRITE:
+            self.reactor.addWriter(self)
+        elif state == POLL_OK and self._answered is not None:
+            self._answer(self._cursor)
+
+    def _answer(self, result: Any) -> None:
+        """Whoever waits may ask the next thing at once: psycopg2 is done with this one."""
+        answered, self._answered, self._busy_since = self._answered, None, None
+        if answered is not None:
+            answered.callback(result)
+
+    def _watch_over(self) -> None:
         self._busy_since = self.reactor.seconds()
         if self._watch is None and self._deadline:
             self._watch = self.reactor.callLater(min(self._limit, _LOOK_EVERY), self._look)
-
-    def cursorFinished(self, cursor: Any) -> None:
-        self._busy_since = None
-        super().cursorFinished(cursor)
 
     def _look(self) -> None:
         """
@@ -152,22 +182,52 @@ class Connection(txpostgres.Connection):  # type: ignore[misc]
         if self._watch is not None:
             self._watch.cancel()
             self._watch = None
-        if self._connection is not None:
+        if self._cursor is not None:
+            self._let_go()
+        elif self._connection is not None:
             super().close()
+        self._answer(Failure(CONNECTION_DONE))
         self.when_closed(self)
 
+    def _let_go(self) -> None:
+        self.reactor.removeReader(self)
+        self.reactor.removeWriter(self)
+        os.close(self._descriptor)
+        self._descriptor = -1
+        if not self._connection.closed:
+            self._connection.close()
+
     def doRead(self) -> None:
-        """Take what comes while nobody asks: notices, or the end of the connection."""
-        try:
+        """Take an answer, or what comes while nobody asks: notices, or the end of the connection."""
+        if self._cursor is None:
             super().doRead()
-        except psycopg2.Error as error:
-            self.log.info("a connection to the ledger has ended: {error}", error=one_line(error))
-        if self.is_closed:
+            return
+        self._advance()
+        if not self.is_closed:
+            self.checkForNotifies()
+        else:
             self.close()
 
+    def doWrite(self) -> None:
+        """Send more of a long statement."""
+        if self._cursor is None:
+            super().doWrite()
+            return
+        self.reactor.removeWriter(self)
+        self._advance()
+
     def connectionLost(self, reason: Failure) -> None:
-        super().connectionLost(reason)
-        if not self._has_closed and not self._cursors and self._pollingD is None:
+        """
+        Hear from the reactor that the other end has gone.
+
+        What the server said before it went may still be there to be read.
+        """
+        if self._cursor is None:
+            super().connectionLost(reason)
+            if not self._has_closed and self._pollingD is None:
+                self.close()
+        elif not self._has_closed:
+            self._advance()
             self.close()
 
     def checkForNotifies(self) -> None:
