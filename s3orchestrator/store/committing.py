@@ -58,10 +58,65 @@ class Commit:
     new: NewVersion
     condition: WriteCondition | None = None
 
+    def columns(self) -> dict[str, object]:
+        """What is said about the version, by the names of `INSERT_VERSION`'s parameters."""
+        new, checksum = self.new, self.new.checksum
+        return {
+            "size": new.size,
+            "etag": new.etag,
+            "metadata": new.metadata.to_json(),
+            "storage_class": new.metadata.storage_class,
+            "algorithm": checksum.algorithm if checksum else None,
+            "value": checksum.value if checksum else None,
+            "kind": checksum.kind if checksum else None,
+            "parts": write_parts(new.parts) if new.parts else None,
+            "sha256": new.sha256,
+        }
+
+    def version(self, row_id: int, modified_ms: int) -> Version:
+        """What it has become under the number of its row."""
+        new = self.new
+        return Version(
+            id=row_id,
+            bucket_id=self.bucket.id,
+            key=self.blob.key,
+            version_id=NULL_VERSION,
+            is_latest=True,
+            is_delete_marker=False,
+            size=new.size,
+            etag=new.etag,
+            modified_ms=modified_ms,
+            metadata=new.metadata,
+            checksum=new.checksum,
+            parts=new.parts,
+            sha256=new.sha256,
+            blobs=(self._live(),),
+        )
+
+    def _live(self) -> Blob:
+        blob, stored = self.blob, self.stored
+        return Blob(
+            id=blob.id,
+            backend=blob.backend,
+            name=blob.name,
+            state=BlobState.LIVE,
+            size=self.new.size,
+            created_ms=blob.created_ms,
+            bucket_id=blob.bucket_id,
+            key=blob.key,
+            etag=stored.etag,
+            backend_version=stored.version_id,
+            plain=blob.plain,
+            was_live=True,
+            unclear=False,
+            upload_id=blob.upload_id,
+            multipart=blob.multipart,
+        )
+
 
 async def commit(tx: ITransaction, tally: Tally, what: Commit, claim: Claim) -> Committed:
     """See `IVersions.commit`; the blobs it displaces are claimed by `claim`."""
-    bucket, blob, new = what.bucket, what.blob, what.new
+    bucket, blob = what.bucket, what.blob
     await tx.soon(HOLD_BUCKET, bucket_id=bucket.id)
     await tx.soon(LOCK_KEY, bucket_id=bucket.id, key=blob.key)
     current = await tx.one(CURRENT, bucket_id=bucket.id, key=blob.key)
@@ -72,24 +127,16 @@ async def commit(tx: ITransaction, tally: Tally, what: Commit, claim: Claim) -> 
     displaced = await _make_room(tx, tally, current, claim)
     # Never back on one key, whatever the clock does: clients sync by it.
     modified_ms = max(claim.now_ms, (current["modified_ms"] or 0) + 1)
-    row_id = await _insert(tx, bucket, blob.key, new, modified_ms)
-    live = await _go_live(tx, tally, what, row_id, claim.now_ms)
-    version = Version(
-        id=row_id,
+    row_id = await tx.insert(
+        INSERT_VERSION,
         bucket_id=bucket.id,
         key=blob.key,
         version_id=NULL_VERSION,
-        is_latest=True,
-        is_delete_marker=False,
-        size=new.size,
-        etag=new.etag,
         modified_ms=modified_ms,
-        metadata=new.metadata,
-        checksum=new.checksum,
-        parts=new.parts,
-        sha256=new.sha256,
-        blobs=(live,),
+        **what.columns(),
     )
+    await _go_live(tx, tally, what, row_id, claim.now_ms)
+    version = what.version(row_id, modified_ms)
     if blob.upload_id is not None:
         await complete_upload(tx, blob, version)
     return Committed(version, displaced)
@@ -107,27 +154,7 @@ async def _make_room(tx: ITransaction, tally: Tally, current: Row, claim: Claim)
     return displaced
 
 
-async def _insert(tx: ITransaction, bucket: Bucket, key: str, new: NewVersion, modified_ms: int) -> int:
-    checksum = new.checksum
-    return await tx.insert(
-        INSERT_VERSION,
-        bucket_id=bucket.id,
-        key=key,
-        version_id=NULL_VERSION,
-        size=new.size,
-        etag=new.etag,
-        modified_ms=modified_ms,
-        metadata=new.metadata.to_json(),
-        storage_class=new.metadata.storage_class,
-        algorithm=checksum.algorithm if checksum else None,
-        value=checksum.value if checksum else None,
-        kind=checksum.kind if checksum else None,
-        parts=write_parts(new.parts) if new.parts else None,
-        sha256=new.sha256,
-    )
-
-
-async def _go_live(tx: ITransaction, tally: Tally, what: Commit, version: int, now_ms: int) -> Blob:
+async def _go_live(tx: ITransaction, tally: Tally, what: Commit, version: int, now_ms: int) -> None:
     """pending -> live; what was reserved beyond the size is given back."""
     blob, stored, size = what.blob, what.stored, what.new.size
     # Only an upload's blob changes its size while it is pending.
@@ -146,23 +173,6 @@ async def _go_live(tx: ITransaction, tally: Tally, what: Commit, version: int, n
     if not moved:
         raise Conflict(f"{blob.name} is not pending any more")
     tally.move(blob.backend, blob.bucket_id, Kind.RESERVED, reserved, Kind.LIVE, size)
-    return Blob(
-        id=blob.id,
-        backend=blob.backend,
-        name=blob.name,
-        state=BlobState.LIVE,
-        size=size,
-        created_ms=blob.created_ms,
-        bucket_id=blob.bucket_id,
-        key=blob.key,
-        etag=stored.etag,
-        backend_version=stored.version_id,
-        plain=blob.plain,
-        was_live=True,
-        unclear=False,
-        upload_id=blob.upload_id,
-        multipart=blob.multipart,
-    )
 
 
 async def _reserved(tx: ITransaction, blob: Blob) -> int:

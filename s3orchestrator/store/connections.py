@@ -100,6 +100,14 @@ class Connection(txpostgres.Connection):  # type: ignore[misc]
         """Tell whether the next user finds it as a new one would."""
         return not self.is_closed and self._connection.get_transaction_status() == TRANSACTION_STATUS_IDLE
 
+    def verify(self) -> None:
+        """
+        Look at what has come since the last answer.
+
+        :raises psycopg2.Error: the end of the connection; nothing can be asked any more.
+        """
+        self._connection.poll()
+
     def written(self, statement: str, parameters: dict[str, object]) -> bytes:
         """Return a statement with its parameters in it."""
         written: bytes = self._cursor.mogrify(statement, parameters)

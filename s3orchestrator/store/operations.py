@@ -12,15 +12,21 @@ from collections.abc import Awaitable, Callable, Hashable, Iterable, Iterator
 from contextvars import ContextVar
 from enum import Enum
 from itertools import count
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 from attrs import Factory, define, field, frozen
 from twisted.internet.defer import CancelledError
-from zope.interface import Attribute
+from zope.interface import Attribute, Interface
 
 from s3orchestrator.errors import TransactionUnclear
 from s3orchestrator.interfaces import IDatabase, ILocks, ITransaction
 from s3orchestrator.store.turns import Turns
+
+if TYPE_CHECKING:
+    from s3orchestrator.domain.records import Blob, Bucket, Committed, Removed
+    from s3orchestrator.store.committing import Commit
+    from s3orchestrator.store.dooming import Claim
+    from s3orchestrator.store.reserving import Offer, Wanted
 
 T = TypeVar("T")
 
@@ -72,6 +78,24 @@ class Looks:
         return settled
 
 
+class IShortcuts(Interface):
+    """
+    Transactions that a database does in one step, for where each answer is a round trip away.
+
+    Each is all of the transaction it is called in, and returns None, having changed nothing, where
+    things are not as they are nearly always: then it is done as on any database, from the start.
+    """
+
+    async def reserve(tx: ITransaction, wanted: Wanted, offer: Offer, operation: int) -> Blob | None:
+        """Insert a pending blob where it is offered."""
+
+    async def commit(tx: ITransaction, what: Commit, claim: Claim) -> Committed | None:
+        """See `committing.commit`."""
+
+    async def remove(tx: ITransaction, bucket: Bucket, key: str, claim: Claim) -> Removed | None:
+        """Remove the latest version; see `removing.remove`."""
+
+
 @define(eq=False)
 class Operations:
     """
@@ -80,12 +104,14 @@ class Operations:
     `owner` is what it is called just now, NOBODY before it has been registered. It gets
     another name when its lease has lapsed, for what is in the old one may be somebody else's
     by then; the numbers go on. `is_shared`: other processes may be working on the same ledger.
+    `shortcuts` are there where they pay.
     """
 
     owner: int
     turns: Turns | None = None  # where a transaction that waits for a key's lock is dear
     loose_ends: list[LooseEnd] = Factory(list)
     is_shared: bool = field(default=False, kw_only=True)
+    shortcuts: IShortcuts | None = field(default=None, kw_only=True)
     since_ms: int = field(init=False, default=0)  # when it took its name, if it had another before
     looks: Looks = field(init=False, factory=Looks)
     _former: list[int] = field(init=False, factory=list)

@@ -120,6 +120,26 @@ class PostgresTransaction:
         written = self._connection.written(pyformat(statement), parameters)
         return rows_of(await self._ask(written), statement)
 
+    async def whole(self, statements: str, **parameters: object) -> list[Row]:
+        """
+        Execute statements that are a transaction by themselves; returns the rows of the last one.
+
+        To the server a string without BEGIN is one transaction, which is committed before the last answer
+        is complete. A COMMIT at its end would have an answer, too, and psycopg2 keeps only the last one.
+
+        This must be asked first; other statements may follow, and are another transaction.
+
+        :raises TransactionUnclear: the server may have committed, and did not say so.
+        """
+        assert self._ahead == [BEGIN] and not self.has_begun
+        written = self._connection.written(pyformat(statements), parameters)
+        self._connection.verify()
+        try:
+            answer = await self._connection.ask(written)
+        except FAILURES as error:
+            raise self._unless_unclear(error) from error
+        return rows_of(answer, statements)
+
     async def _ask(self, statement: bytes) -> Any:
         self._ahead.append(statement)
         return await self._send()
@@ -140,9 +160,13 @@ class PostgresTransaction:
         try:
             await self._ask(COMMIT)
         except FAILURES as error:
-            if not self._connection.is_closed and _is_refusal(error):
-                raise
-            raise TransactionUnclear(f"COMMIT got no answer: {one_line(error)}") from error
+            raise self._unless_unclear(error) from error
+
+    def _unless_unclear(self, error: Exception) -> Exception:
+        """Return the failure of what was to commit, if it is certain that this has not happened."""
+        if not self._connection.is_closed and _is_refusal(error):
+            return error
+        return TransactionUnclear(f"COMMIT got no answer: {one_line(error)}")
 
     async def roll_back(self) -> None:
         """Undo everything; a connection on which that fails is closed, which comes to the same."""

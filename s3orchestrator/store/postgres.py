@@ -32,6 +32,7 @@ from s3orchestrator.store.listening import Hear, Listener
 from s3orchestrator.store.migrate import migrate, migrations
 from s3orchestrator.store.operations import ILedger, Operations
 from s3orchestrator.store.owners import register
+from s3orchestrator.store.pgfunctions import make_functions
 from s3orchestrator.store.pgtransaction import (
     FAILURES,
     ConnectionLost,
@@ -43,6 +44,7 @@ from s3orchestrator.store.pgtransaction import (
     translated,
 )
 from s3orchestrator.store.pool import Limits, Pool
+from s3orchestrator.store.shortcuts import Shortcuts
 from s3orchestrator.store.sql import IN_ONE_SNAPSHOT, MIGRATING, pyformat
 from s3orchestrator.store.turns import Turns
 
@@ -326,7 +328,8 @@ class PostgresDatabase:
             await migrate(tx, migrations(), now_ms=now_ms, ledger_id=fresh_id)
             owner = await register(tx, now_ms, self._lease)
             ledger = await tx.one(LEDGER_ID)
-            self.operations = Operations(owner, Turns(), is_shared=True)
+            await make_functions(tx)
+            self.operations = Operations(owner, Turns(), is_shared=True, shortcuts=Shortcuts(self))
             self.ledger_id = ledger[0] if ledger else ""
 
         await in_transaction(connection, work)

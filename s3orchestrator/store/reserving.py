@@ -73,6 +73,15 @@ class Wanted:
 
 
 @frozen
+class Offer:
+    """A backend, and the names that a blob may get there: `plain` (or None) if it is free, else `other`."""
+
+    backend: str
+    plain: str | None
+    other: str
+
+
+@frozen
 class Reserving:
     """Finds a backend and a name for what is wanted."""
 
@@ -92,6 +101,11 @@ class Reserving:
         :raises InsufficientStorage: none has.
         :raises NoSuchBucket: the bucket has been deleted.
         """
+        shortcuts = self._ledger.operations.shortcuts
+        if shortcuts and backends and (offer := self._offer(wanted, backends[0])):
+            reserved = await shortcuts.reserve(tx, wanted, offer, operation)
+            if reserved is not None:
+                return reserved
         await tx.soon(HOLD_BUCKET, bucket_id=wanted.bucket.id)
         for backend in backends:
             await tx.soon(HOLD_BACKEND, backend=backend)
@@ -113,6 +127,16 @@ class Reserving:
             name = await self._name(tx, wanted, backend, plain, traits)
             return await self._insert(tx, wanted, backend, name, operation, is_plain=name == plain)
         raise InsufficientStorage(f"no backend has room for {wanted.room} bytes")
+
+    def _offer(self, wanted: Wanted, backend: str) -> Offer | None:
+        """Return what needs only one name looked up: where folders exclude objects it is not enough."""
+        traits = self._traits_of(backend) or UNKNOWN
+        if wanted.upload_id is not None or not traits.exact_names:
+            return None
+        bucket, key, plain = wanted.bucket.name, wanted.key, None
+        if wanted.verb in traits.exclusive and not wanted.avoid_plain:
+            plain = usable_plain_name(bucket, key, exact=True)
+        return Offer(backend, plain, other_name(bucket, key, self._fresh_token(), exact=True))
 
     async def _name(
         self, tx: ITransaction, wanted: Wanted, backend: str, plain: str | None, traits: Traits

@@ -24,7 +24,7 @@ from s3orchestrator.store import pages
 from s3orchestrator.store.committing import LOCK_KEY, Commit, commit
 from s3orchestrator.store.counting import HOLD_BUCKET, Tally
 from s3orchestrator.store.dooming import Claim
-from s3orchestrator.store.operations import ILedger, Left, attempt
+from s3orchestrator.store.operations import ILedger, IShortcuts, Left, attempt
 from s3orchestrator.store.removing import remove
 from s3orchestrator.store.rows import LIVE_BLOB, VERSION, VERSION_WIDTH, columns, live_blob_of, version_of
 
@@ -109,6 +109,9 @@ class Versions:
         what = Commit(bucket, blob, stored, version, condition)
 
         async def work(tx: ITransaction) -> Committed:
+            shortcuts = self._shortcuts
+            if shortcuts and (committed := await shortcuts.commit(tx, what, claim)):
+                return committed
             tally = Tally()
             committed = await commit(tx, tally, what, claim)
             current = committed.version
@@ -163,10 +166,20 @@ class Versions:
             self._ledger, bucket.id, lower, upper, limit, inclusive=inclusive, after_version=after_version
         )
 
+    @property
+    def _shortcuts(self) -> IShortcuts | None:
+        """Those of the database, unless somebody must be told of what changes."""
+        return self._ledger.operations.shortcuts if self._notices_of is None else None
+
     async def _remove(self, bucket: Bucket, entries: Sequence[Entry]) -> list[Removed]:
         claim = Claim.by(self._ledger, "deleted")
 
         async def work(tx: ITransaction) -> list[Removed]:
+            shortcuts = self._shortcuts
+            if shortcuts and len(entries) == 1 and entries[0][1:] == (None, None):
+                gone = await shortcuts.remove(tx, bucket, entries[0][0], claim)
+                if gone is not None:
+                    return [gone]
             tally, removed = Tally(), []
             await tx.soon(HOLD_BUCKET, bucket_id=bucket.id)
             for key in sorted({key for key, _, _ in entries}):

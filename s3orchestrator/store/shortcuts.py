@@ -1,0 +1,134 @@
+"""
+Reserving, committing and deleting an object in one round trip, where the ledger is on a PostgreSQL server.
+
+Each is one string: locks, then a function of `pgfunctions`. It is a transaction by itself; see
+`PostgresTransaction.whole`. Only what is ordinary goes this way. None means that it was not, and
+that nothing has been changed: the statements that every database understands come next.
+"""
+
+from __future__ import annotations
+
+from attrs import frozen
+from zope.interface import implementer
+
+from s3orchestrator.domain.records import Blob, BlobState, Bucket, Committed, Removed
+from s3orchestrator.interfaces import ITransaction, Row
+from s3orchestrator.store.committing import LOCK_KEY, Commit
+from s3orchestrator.store.counting import HOLD_BACKEND, HOLD_BUCKET
+from s3orchestrator.store.dooming import Claim
+from s3orchestrator.store.operations import ILedger, IShortcuts
+from s3orchestrator.store.pgfunctions import COMMIT, REMOVE, RESERVE
+from s3orchestrator.store.pgtransaction import PostgresTransaction
+from s3orchestrator.store.reserving import Offer, Wanted
+from s3orchestrator.store.rows import BLOB, blob_of
+
+
+def _blob_in(column: str) -> str:
+    return ", ".join(f"({column}).{name.strip()}" for name in BLOB.split(","))
+
+
+_RESERVE = f"""
+    {HOLD_BUCKET}; {HOLD_BACKEND};
+    SELECT new_id, new_name
+      FROM {RESERVE.name}(:bucket_id, :key, :backend, :plain, :other, :size, :now_ms, :owner, :operation)
+"""
+_COMMIT = f"""
+    {HOLD_BUCKET}; {LOCK_KEY};
+    SELECT new_id, new_modified_ms, {_blob_in("displaced")}
+      FROM {COMMIT.name}(:bucket_id, :key, :backend, :blob_id, :size, :blob_etag, :backend_version, :etag,
+                         :metadata, :storage_class, :algorithm, :value, :kind, :parts, :sha256,
+                         :now_ms, :owner, :operation, :reason)
+"""
+_REMOVE = f"""
+    {HOLD_BUCKET}; {LOCK_KEY};
+    SELECT old_version_id, was_delete_marker, {_blob_in("doomed")}
+      FROM {REMOVE.name}(:bucket_id, :key, :now_ms, :owner, :operation, :reason)
+"""
+
+
+@implementer(IShortcuts)
+@frozen
+class Shortcuts:
+    """Those of a ledger on a PostgreSQL server."""
+
+    _ledger: ILedger
+
+    async def reserve(self, tx: ITransaction, wanted: Wanted, offer: Offer, operation: int) -> Blob | None:
+        """See `IShortcuts`."""
+        now_ms = self._ledger.now_ms()
+        ((blob_id, name),) = await _whole(
+            tx,
+            _RESERVE,
+            bucket_id=wanted.bucket.id,
+            key=wanted.key,
+            backend=offer.backend,
+            plain=offer.plain,
+            other=offer.other,
+            size=wanted.size,
+            now_ms=now_ms,
+            owner=self._ledger.operations.owner,
+            operation=operation,
+        )
+        if blob_id is None:
+            return None
+        return Blob(
+            id=blob_id,
+            backend=offer.backend,
+            name=name,
+            state=BlobState.PENDING,
+            size=wanted.size,
+            created_ms=now_ms,
+            bucket_id=wanted.bucket.id,
+            key=wanted.key,
+            plain=name == offer.plain,
+        )
+
+    async def commit(self, tx: ITransaction, what: Commit, claim: Claim) -> Committed | None:
+        """See `IShortcuts`; with a condition, or for an upload, more has to be looked at."""
+        blob = what.blob
+        if what.condition or blob.upload_id is not None or what.new.size != blob.size:
+            return None
+        rows = await _whole(
+            tx,
+            _COMMIT,
+            bucket_id=what.bucket.id,
+            key=blob.key,
+            backend=blob.backend,
+            blob_id=blob.id,
+            blob_etag=what.stored.etag,
+            backend_version=what.stored.version_id,
+            now_ms=claim.now_ms,
+            owner=claim.owner,
+            operation=claim.operation,
+            reason=claim.reason,
+            **what.columns(),
+        )
+        if not rows:
+            return None
+        return Committed(what.version(rows[0][0], rows[0][1]), _blobs_of(rows))
+
+    async def remove(self, tx: ITransaction, bucket: Bucket, key: str, claim: Claim) -> Removed:
+        """See `IShortcuts`."""
+        rows = await _whole(
+            tx,
+            _REMOVE,
+            bucket_id=bucket.id,
+            key=key,
+            now_ms=claim.now_ms,
+            owner=claim.owner,
+            operation=claim.operation,
+            reason=claim.reason,
+        )
+        if not rows:
+            return Removed(key)
+        return Removed(key, rows[0][0], rows[0][1], _blobs_of(rows))
+
+
+async def _whole(tx: ITransaction, statements: str, **parameters: object) -> list[Row]:
+    assert isinstance(tx, PostgresTransaction)
+    return await tx.whole(statements, **parameters)
+
+
+def _blobs_of(rows: list[Row]) -> tuple[Blob, ...]:
+    """Read what was doomed, which is in the columns after the first two; a single row may be without."""
+    return tuple([blob_of(row[2:], unclear=False) for row in rows if row[2] is not None])
