@@ -19,12 +19,14 @@ from zope.interface import implementer
 from s3orchestrator.errors import StoreUnavailable
 from s3orchestrator.interfaces import ILocks, ITransaction
 from s3orchestrator.store.guarded import nothing
-from s3orchestrator.store.operations import ILedger, LooseEnd, Operations
+from s3orchestrator.store.operations import ILedger, Operations
 from s3orchestrator.store.reading import SqliteReading
 from s3orchestrator.telemetry.logging import make_logger
 from s3orchestrator.workers.link import Handler, Link
 
 T = TypeVar("T")
+
+Ends = Sequence[tuple[str, int]]  # loose ends, by the names of their kinds
 
 # What is asked of the process that has the ledger,
 ENTER = "ledger.enter"
@@ -118,7 +120,7 @@ class SharedLedger(SqliteReading):
         answer, _ = await self._link.ask(DO, role, method, args, kwargs, unheard=self._not_heard)
         return answer
 
-    def _not_heard(self, answer: tuple[Any, Sequence[LooseEnd]]) -> None:
+    def _not_heard(self, answer: tuple[Any, Ends]) -> None:
         """Whoever asked has left, and what it asked for was done all the same."""
         _, ends = answer
         if ends:

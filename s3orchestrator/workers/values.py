@@ -27,7 +27,6 @@ from s3orchestrator.protocol.checksums import Checksum
 from s3orchestrator.protocol.conditions import WriteCondition
 from s3orchestrator.protocol.errors import RateLimited, S3Error, SlowDown
 from s3orchestrator.protocol.metadata import ObjectMetadata
-from s3orchestrator.store.operations import Left, LooseEnd
 
 Error = errors.OrchestratorError | S3Error
 
@@ -47,12 +46,11 @@ VALUES: tuple[type, ...] = (
     records.Version,
     Checksum,
     Counters,
-    LooseEnd,
     ObjectMetadata,
     Stored,
     WriteCondition,
 )
-STATES: tuple[type[Enum], ...] = (records.BlobState, records.UploadState, Left)
+STATES: tuple[type[Enum], ...] = (records.BlobState, records.UploadState)
 ERRORS: tuple[type[Exception], ...] = (
     *[
         kind

@@ -32,7 +32,6 @@ from s3orchestrator.protocol.checksums import Checksum
 from s3orchestrator.protocol.conditions import WriteCondition
 from s3orchestrator.protocol.errors import RateLimited, S3Error
 from s3orchestrator.protocol.metadata import ObjectMetadata
-from s3orchestrator.store.operations import Left, LooseEnd
 from s3orchestrator.store.partlist import read_parts, write_parts
 from s3orchestrator.workers.values import ERRORS, dumps, loads
 
@@ -55,7 +54,6 @@ VALUES = (
     Removed("k", "null", doomed=(BLOB,)),
     Completion(UPLOAD, (PART,), 5, VERSION),
     WriteCondition(if_none_match=("*",)),
-    (LooseEnd(Left.CLAIM, 7),),
 )
 
 
