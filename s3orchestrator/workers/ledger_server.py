@@ -96,6 +96,7 @@ class Client:
     _ledger: SqliteDatabase
     _roles_on: RolesOn
     tell: Tell
+    has_entered: bool = field(init=False, default=False)
     view: View = field(init=False)
     answers: Mapping[str, Handler] = field(init=False)
     _roles: Roles = field(init=False)
@@ -114,6 +115,7 @@ class Client:
         }
 
     async def _enter(self, lease: float) -> tuple[str, int, bool]:
+        self.has_entered = True
         self._roles = {**self._roles, "registration": Registration(self.view, lease)}
         return self.view.ledger_id, await self._renew(), self._ledger.is_away
 
@@ -205,4 +207,5 @@ class LedgerServer:
 
     def _tell(self, name: str, what: object) -> None:
         for client in tuple(self._clients):
-            client.tell(name, what)
+            if client.has_entered:  # others do not listen yet, and have read nothing
+                client.tell(name, what)

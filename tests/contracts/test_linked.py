@@ -121,6 +121,16 @@ class NoticeTests(ChildrenCase, TestCase):
         await written
         self.assertEqual(heard, [])
 
+    async def test_before_the_beginning(self) -> None:
+        """
+        A process that has not asked for the ledger yet is told nothing: it would not know what that means.
+        """
+        told: list[str] = []
+        client = self.parent.server.admit(lambda *what: told.append(str(what)))
+        await self.one.buckets.adopt("albums")
+        self.assertEqual(told, [])
+        await self.parent.server.gone(client)
+
     async def test_bad_hearer(self) -> None:
         """
         One that fails keeps nobody else from hearing.
