@@ -24,6 +24,7 @@ from s3orchestrator.errors import (
     BackendError,
     BackendRefused,
     BackendUnavailable,
+    Conflict,
     InsufficientStorage,
     InvalidPart,
     NameTaken,
@@ -249,7 +250,14 @@ class MultipartUploads:
                 return completion.done
             version = await self._version_of(completion, listed, size, expected)
             stored = await self._ask(completion, Known(version.etag, version.checksum))
-            return await self._committer.commit(bucket, blob, stored, version, condition, record)
+            try:
+                return await self._committer.commit(bucket, blob, stored, version, condition, record)
+            except Conflict:
+                # Another process was asked to complete it, too, and was faster.
+                again = await self._uploads.begin_complete(bucket, key, upload_id, listed, condition)
+                if again.done is None:
+                    raise
+                return again.done
 
     async def _version_of(
         self, completion: Completion, listed: Listed, size: int | None, expected: Checksum | None

@@ -22,6 +22,8 @@ from s3orchestrator.errors import (
     PreconditionFailed,
     TooManyUploads,
 )
+from s3orchestrator.objects.multipart import MultipartUploads
+from s3orchestrator.objects.writing import Committer
 from s3orchestrator.protocol.checksums import Checksum
 from s3orchestrator.protocol.conditions import WriteCondition
 from s3orchestrator.protocol.errors import S3Error
@@ -166,6 +168,23 @@ class CompleteTests(MultipartCase):
         for one in both:
             self.successResultOf(one)
         self.assertEqual([call.verb for call in self.a.calls].count("complete_upload"), 1)
+
+    def test_repeated_to_another_process(self) -> None:
+        """Two processes that are asked at the same time both answer what the faster one has done."""
+        upload, parts = self.w.uploaded("k", LARGE, SMALL)
+        core, waiting = self.w.core, Deferred[None]()
+        committer = Committer(core.ledger.versions, core.ledger.blobs, core.cleaner)
+        another = MultipartUploads(
+            core.backends, core.ledger.uploads, committer, core.cleaner, core.ledger_id
+        )
+        self.w.points.at = lambda number, what: waiting if what == "before complete_upload" else None
+        listed = [(part.number, part.etag, None) for part in parts]
+        slower = start(core.objects.multipart.complete(self.w.bucket, "k", upload.id, listed))
+        self.w.points.at = lambda number, what: None
+        faster = self.w.run(another.complete(self.w.bucket, "k", upload.id, listed))
+        waiting.callback(None)
+        self.assertEqual(self.successResultOf(slower), faster)
+        self.assertEqual(self.w.get("k"), LARGE + SMALL)
 
     def test_lost_answer(self) -> None:
         """What the backend has done is found by looking, and is ours by the stamp."""
