@@ -91,6 +91,7 @@ class Shared:
 
     def admit(self, member: Member) -> Mapping[str, Callable[..., Any]]:
         """See `ILending`."""
+        self._database.operations.is_alone = False
         client = self._clients[member] = self._server.admit(member.link.tell)
         return client.answers
 

@@ -103,14 +103,16 @@ class Operations:
 
     `owner` is what it is called just now, NOBODY before it has been registered. It gets
     another name when its lease has lapsed, for what is in the old one may be somebody else's
-    by then; the numbers go on. `is_shared`: other processes may be working on the same ledger.
-    `shortcuts` are there where they pay.
+    by then; the numbers go on. `is_shared`: other processes may be working on the same ledger, now or
+    later; `is_alone`: none is yet, and what others have left there is left behind. `shortcuts` are there
+    where they pay.
     """
 
     owner: int
     turns: Turns | None = None  # where a transaction that waits for a key's lock is dear
     loose_ends: list[LooseEnd] = Factory(list)
     is_shared: bool = field(default=False, kw_only=True)
+    is_alone: bool = field(default=False, kw_only=True)
     shortcuts: IShortcuts | None = field(default=None, kw_only=True)
     since_ms: int = field(init=False, default=0)  # when it took its name, if it had another before
     looks: Looks = field(init=False, factory=Looks)

@@ -57,7 +57,8 @@ async def recover(ledger: ILedger) -> int:
     A leftover is never promoted: its client was not told that it is stored. Where others are at
     work too, nothing is done: what we held before is the reaper's, once that lease has lapsed.
     """
-    if ledger.operations.is_shared:
+    operations = ledger.operations
+    if operations.is_shared and not operations.is_alone:
         return 0
     claim = Claim(None, 0, ledger.now_ms(), "left_at_start")
 

@@ -206,7 +206,7 @@ class SqliteDatabase(SqliteReading):
         # Whoever held this ledger before is gone: we have the lock.
         await tx.run(OLD_OWNERS)
         owner = await register(tx, now_ms, self._lease)
-        self.operations = Operations(owner, is_shared=self._lease is not None)
+        self.operations = Operations(owner, is_shared=self._lease is not None, is_alone=True)
         ledger = await tx.one(LEDGER_ID)
         self.ledger_id = ledger[0] if ledger else ""
 
