@@ -23,6 +23,7 @@ from s3orchestrator.errors import (
 )
 from s3orchestrator.interfaces import ITransaction, Row
 from s3orchestrator.store import sqlite
+from s3orchestrator.store.sql import NOTIFY
 from s3orchestrator.store.sqlite import IN_MEMORY, LEDGER_ID, SqliteDatabase
 
 ADD = "INSERT INTO backends (name) VALUES (:name)"
@@ -404,6 +405,42 @@ class ThreadedTests(TestCase):
             await self.database.transact(wrong)
         await self.database.transact(adding("a"))
         self.assertEqual(await self.names(), ["a"])
+
+
+class NoticeTests(SynchronousTestCase):
+    """What a transaction has to say to others."""
+
+    def setUp(self) -> None:
+        self.database = SqliteDatabase(IN_MEMORY, Clock(), threaded=False).open()
+        self.addCleanup(lambda: self.successResultOf(self.database.close()))
+        self.heard: list[str] = []
+        self.database.on_notice(self.heard.append)
+
+    def test_committed(self) -> None:
+        """
+        It is told once all of it is committed.
+        """
+
+        async def work(tx: ITransaction) -> None:
+            await tx.soon(NOTIFY, payload="one")
+            await tx.run(NOTIFY, payload="two")
+            self.assertEqual(self.heard, [])
+
+        self.successResultOf(self.database.transact(work))
+        self.assertEqual(self.heard, ["one", "two"])
+
+    def test_undone(self) -> None:
+        """
+        What is undone is told nobody, nor with what comes next.
+        """
+
+        async def work(tx: ITransaction) -> None:
+            await tx.soon(NOTIFY, payload="one")
+            raise StoreUnavailable("no")
+
+        self.failureResultOf(self.database.transact(work), StoreUnavailable)
+        self.successResultOf(self.database.transact(mark))
+        self.assertEqual(self.heard, [])
 
 
 class OperatorTests(SynchronousTestCase):
