@@ -33,7 +33,7 @@ SPLICED = Counter(
 Direction = Literal["download", "upload"]
 _SPLICED = {direction: SPLICED.labels(direction) for direction in ("download", "upload")}
 
-# Below, making ready costs as much as is saved.
+# Of smaller ones too much comes along with the head, and is copied, for the rest to make a difference.
 SPLICED_FROM = 256 * 1024
 
 # The most that is moved at a time, so that others get their turn; as much as the kernel lets anybody have.
@@ -43,7 +43,7 @@ LEAST_SIZE = 64 * 1024
 # Each holds bytes only while somebody is slow to take them: with none left, others are copied.
 MOST_PIPES = 256
 MOST_IDLE = 16
-# How often copying is not even compared with making a pipe, once none could be made.
+# How often none is asked for, once none could be made.
 SPARED = 100
 
 _FLAGS = os.SPLICE_F_MOVE | os.SPLICE_F_NONBLOCK
@@ -97,15 +97,17 @@ class Pipe:
 
     def fill(self, source: int, most: int) -> int:
         """
-        Take what has arrived at a socket, at most `most` bytes; 0 if it has ended, or cannot be spliced.
+        Take what has arrived at a socket, at most `most` bytes, and return how many; only while it is empty.
 
-        Only while it is empty: else nobody could tell which side is to be waited for.
+        0 means that it has to be read: it has ended, or nothing is there, or what is there is not for
+        splice. Urgent bytes are not: whoever waited for splice to take them would never come to rest.
 
-        :raises BlockingIOError: nothing has arrived.
         :raises OSError: the connection is lost.
         """
         try:
             self.held = os.splice(source, self._entry, min(most, self.size), flags=_FLAGS)
+        except BlockingIOError:
+            return 0
         except OSError as error:
             if error.errno not in _REFUSALS:
                 raise
@@ -228,7 +230,6 @@ class Splice:
         """
         Move what has arrived to where it goes; return how much, 0 if it has to be read instead.
 
-        :raises BlockingIOError: nothing has arrived.
         :raises OSError: the connection is lost.
         """
         outlet = self.reader.outlet()

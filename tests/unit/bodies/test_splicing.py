@@ -147,8 +147,8 @@ class PipeTests(SynchronousTestCase):
 
     def test_nothing_there(self) -> None:
         """Nothing has come yet."""
-        self.assertRaises(BlockingIOError, self.fill)
-        self.assertEqual(self.pipe.held, 0)
+        self.assertEqual((self.fill(), self.pipe.held), (0, 0))
+        self.assertRaises(BlockingIOError, self.source.recv, 1)
 
     def test_the_end(self) -> None:
         """A socket that has ended gives nothing, and still says that it has."""
@@ -408,6 +408,35 @@ class UnixSpliceTests(SpliceTests):
     """The same between Unix sockets."""
 
     family = socket.AF_UNIX
+
+
+class TcpTests(SpliceTestCase):
+    """What there is between Unix sockets not, or not so much of."""
+
+    def test_a_turn(self) -> None:
+        """However much has come, others get their turn after a pipeful."""
+        self.source.socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 8 * PIPE_SIZE)
+        self.sender.setblocking(False)
+        sent = 0
+        try:
+            while sent < 4 * PIPE_SIZE:
+                sent += self.sender.send(DATA)
+        except BlockingIOError:
+            pass
+        self.source.doRead()
+        self.assertTrue(0 < self.body.gone <= PIPE_SIZE)
+        self.assertTrue(self.source.has_more())
+
+    def test_urgent(self) -> None:
+        """A connection is not stuck at bytes that splice leaves alone; they are none of the body, as ever."""
+        self.sender.send(b"before")
+        self.sender.send(b"!", socket.MSG_OOB)
+        self.sender.send(b"after")
+        while self.source.has_more():
+            seen = len(self.body.seen)
+            self.source.doRead()
+            self.sink.write(self.body.seen[seen:])
+        self.assertEqual(self.receive(11), b"beforeafter")
 
 
 class OrderTests(SpliceTestCase):
