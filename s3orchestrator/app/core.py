@@ -15,9 +15,10 @@ from attrs import define, frozen
 from s3orchestrator.app.leasing import break_off, lease_on
 from s3orchestrator.app.ledgers import Ledger, ledger_on
 from s3orchestrator.app.owning import Claims
+from s3orchestrator.app.process import most_pipes
 from s3orchestrator.backends.building import backend_of, make_ready
 from s3orchestrator.backends.guards import Guards
-from s3orchestrator.bodies.splicing import Splicer
+from s3orchestrator.bodies.splicing import Pipes, Splicer
 from s3orchestrator.concurrency import deadline
 from s3orchestrator.config.live import InForce, Live
 from s3orchestrator.config.sections import Config
@@ -152,7 +153,7 @@ async def build_core(
     guards.on_away = owners.stale
     usage = await ledger.blobs.usage()
     holding = {known.backend for known in usage if known.taken}
-    splicer = Splicer() if config.server.splice else None
+    splicer = Splicer(Pipes(most_pipes())) if config.server.splice else None
     for settings in config.backends:
         backend = (stand_ins or {}).get(settings.name) or backend_of(
             settings, config.server, reactor, holds_data=settings.name in holding, splicer=splicer

@@ -13,6 +13,7 @@ from resource import RLIM_INFINITY, RLIMIT_NOFILE, getrlimit, setrlimit
 from signal import SIGHUP, SIGINT, SIGTERM, signal
 from typing import Any
 
+from s3orchestrator.bodies.splicing import MOST_PIPES
 from s3orchestrator.config.scalars import AUTO
 from s3orchestrator.config.sections import Config
 from s3orchestrator.telemetry.logging import AT_EXIT, gather, make_logger
@@ -92,6 +93,12 @@ def most_connections() -> int | None:
     """How many clients may be connected: the rest of the descriptors is for files and for backends."""
     soft = getrlimit(RLIMIT_NOFILE)[0]
     return None if soft == RLIM_INFINITY else soft * 3 // 4
+
+
+def most_pipes() -> int:
+    """How many pipes may be between sockets: each takes two descriptors, and an eighth is for them."""
+    soft = getrlimit(RLIMIT_NOFILE)[0]
+    return MOST_PIPES if soft == RLIM_INFINITY else min(MOST_PIPES, soft // 16)
 
 
 def begun(reactor: Any) -> None:
