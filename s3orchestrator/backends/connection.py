@@ -279,8 +279,9 @@ class Connection(Protocol):
 
     def _finish(self, *, leftover: bool) -> None:
         """Request and reply are over; the connection serves again if they came out even."""
+        if self._body is not None:
+            Splicer.retract(self.transport)
         self._body = self._chunks = None
-        Splicer.retract(self.transport)
         if self._dropped:
             return
         if leftover or not self._keeps:

@@ -212,7 +212,7 @@ class ReplyBody:
             self._source.hold()
 
     def outlet(self) -> Connection | None:
-        """See `Passage`; also while there is nobody who has asked for the bytes, they may go nowhere."""
+        """See `Passage`; nowhere before somebody has asked for the bytes."""
         return outlet_of(self._consumer)
 
     def passed(self, count: int) -> None:

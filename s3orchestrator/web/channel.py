@@ -22,7 +22,7 @@ from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from s3orchestrator.bodies.sockets import MOVED_AT_ONCE, Connection, connection_below
-from s3orchestrator.bodies.splicing import Splicer, outlet_of
+from s3orchestrator.bodies.splicing import outlet_of
 from s3orchestrator.errors import BodyAborted, BodyStalled
 from s3orchestrator.protocol.documents import error_document
 from s3orchestrator.protocol.errors import S3Error
@@ -293,7 +293,7 @@ class StreamingChannel(Protocol):
 
     def still_to_come(self) -> int:
         """See `Reader`."""
-        return (self._framing and self._framing.left) or 0
+        return self._framing.left or 0 if self._framing is not None else 0
 
     def outlet(self) -> Connection | None:
         """See `Reader`."""
@@ -405,7 +405,7 @@ class StreamingChannel(Protocol):
         self._must_continue = False
         if self._socket is not None:
             self._socket.read_size = SMALL_READ
-            Splicer.retract(self._socket)
+            self._socket.splice = None
 
     # Reading, closing, and time.
 

@@ -217,6 +217,8 @@ class Request(server.Request):
     def passed(self, count: int) -> None:
         """See `Passage`."""
         self.sentLength += count
+        if self._declared is not None and self.sentLength > self._declared:
+            self._cut("longer")
 
     def finish(self) -> None:
         """End the response; one that is shorter than announced ends the connection, and so looks cut off."""

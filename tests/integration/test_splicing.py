@@ -218,6 +218,17 @@ class DownloadTests(PassingTestCase):
         """Whether the client takes no more."""
         return any(channel._socket.is_waiting for channel in self.site.connections)  # type: ignore[union-attr]
 
+    async def test_longer_than_announced(self) -> None:
+        """An answer that turns out to be longer than it said is cut off, also by bytes that nobody sees."""
+        await self.serve(serving)
+        self.store.concealed = MIB
+        client = await self.connect()
+        client.get()
+        client.get()
+        await client.lost
+        await self.over()
+        self.assertEqual(len(self.store.requests), 1)
+
     async def test_service_sends_too_much(self) -> None:
         """The client gets what was announced, and what is too much is not taken for the next answer."""
 
@@ -232,6 +243,28 @@ class DownloadTests(PassingTestCase):
         await client.head()
         self.assertEqual(await client.take(SIZE), CONTENT)
         await self._again()
+        self.assertEqual(self.service.accepted, 2)
+
+    async def test_service_sends_too_much_to_a_queue(self) -> None:
+        """Nor is it by somebody who has been waiting for just that connection."""
+
+        async def much(peer: Peer) -> None:
+            await peer.head()
+            await queued
+            announce(peer, SIZE, CONTENT, b"HTTP/1.1 200 OK\r\nContent-Length: 3\r\n\r\nbad")
+            await peer.closed
+
+        queued: Deferred[None] = Deferred()
+        self.most_connections = 1
+        await self.serve(much, serving)
+        clients = [await self.connect(), await self.connect()]
+        for client in clients:
+            client.get()
+        await self.until(lambda: len(self.store.requests) == 2)
+        queued.callback(None)
+        for client in clients:
+            await client.head()
+            self.assertEqual(await client.take(SIZE), CONTENT)
         self.assertEqual(self.service.accepted, 2)
 
     async def test_slow_client(self) -> None:
