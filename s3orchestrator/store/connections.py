@@ -14,6 +14,7 @@ not be waited for without end.
 from __future__ import annotations
 
 import os
+import socket
 from collections.abc import Callable
 from math import inf
 from typing import Any
@@ -68,7 +69,7 @@ class Connection(txpostgres.Connection):  # type: ignore[misc]
         self._busy_since: float | None = None
         self._watch: IDelayedCall | None = None
         self._cursor: Any = None  # psycopg2's; there is one as soon as something can be asked
-        self._descriptor = -1
+        self._socket: socket.socket | None = None  # what the reactor watches from then on
         self._answered: Deferred[Any] | None = None  # whoever waits for an answer
         self._has_closed = False
 
@@ -77,17 +78,16 @@ class Connection(txpostgres.Connection):  # type: ignore[misc]
         await self.or_close(self.connect(**dsn))
         for kind in _TYPES:
             register_type(kind, self._connection)
-        self._cursor = self._connection.cursor()
-        # libpq closes its own when the server has gone, and the number may be somebody else's a moment
-        # later. The reactor has ours, which is closed only after it has been told.
+        # libpq closes its descriptor when the server has gone, and the number may be somebody else's a
+        # moment later. The reactor has one of ours, which is closed only after it has been told.
         self.reactor.removeReader(self)
-        self._descriptor = os.dup(self._connection.fileno())
+        self._cursor = self._connection.cursor()
+        self._socket = socket.socket(fileno=os.dup(self._connection.fileno()))
         self.reactor.addReader(self)
 
     def fileno(self) -> int:
-        if self._cursor is not None:
-            return self._descriptor
-        number: int = super().fileno()
+        """What the reactor watches; -1 if nothing any more."""
+        number: int = super().fileno() if self._socket is None else self._socket.fileno()
         return number
 
     @property
@@ -102,11 +102,19 @@ class Connection(txpostgres.Connection):  # type: ignore[misc]
 
     def verify(self) -> None:
         """
-        Look at what has come since the last answer.
+        Look at what has come since the last answer, for the reactor may not have told us yet.
 
-        :raises psycopg2.Error: the end of the connection; nothing can be asked any more.
+        :raises psycopg2.Error: it has ended, and nothing can be asked any more.
         """
-        self._connection.poll()
+        assert self._socket is not None
+        while True:
+            try:
+                self._socket.recv(1, socket.MSG_PEEK | socket.MSG_DONTWAIT)
+            except BlockingIOError:
+                return
+            except OSError:
+                pass  # libpq says what it was
+            self._connection.poll()
 
     def written(self, statement: str, parameters: dict[str, object]) -> bytes:
         """Return a statement with its parameters in it."""
@@ -190,24 +198,23 @@ class Connection(txpostgres.Connection):  # type: ignore[misc]
         if self._watch is not None:
             self._watch.cancel()
             self._watch = None
-        if self._cursor is not None:
-            self._let_go()
+        if self._socket is not None:
+            self._let_go(self._socket)
         elif self._connection is not None:
             super().close()
         self._answer(Failure(CONNECTION_DONE))
         self.when_closed(self)
 
-    def _let_go(self) -> None:
+    def _let_go(self, watched: socket.socket) -> None:
         self.reactor.removeReader(self)
         self.reactor.removeWriter(self)
-        os.close(self._descriptor)
-        self._descriptor = -1
+        watched.close()
         if not self._connection.closed:
             self._connection.close()
 
     def doRead(self) -> None:
         """Take an answer, or what comes while nobody asks: notices, or the end of the connection."""
-        if self._cursor is None:
+        if self._socket is None:
             super().doRead()
             return
         self._advance()
@@ -218,7 +225,7 @@ class Connection(txpostgres.Connection):  # type: ignore[misc]
 
     def doWrite(self) -> None:
         """Send more of a long statement."""
-        if self._cursor is None:
+        if self._socket is None:
             super().doWrite()
             return
         self.reactor.removeWriter(self)
@@ -230,7 +237,7 @@ class Connection(txpostgres.Connection):  # type: ignore[misc]
 
         What the server said before it went may still be there to be read.
         """
-        if self._cursor is None:
+        if self._socket is None:
             super().connectionLost(reason)
             if not self._has_closed and self._pollingD is None:
                 self.close()
