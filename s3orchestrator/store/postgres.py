@@ -227,8 +227,10 @@ class PostgresDatabase:
             raise translated(error) from error
 
     async def _once(self, work: Callable[[ITransaction], Awaitable[T]]) -> T:
-        async with self._connection() as connection:
+        async def working(connection: Connection) -> T:
             return await in_transaction(connection, work)
+
+        return await self._lent(working)
 
     async def _snapshot(self, work: Callable[[ITransaction], Awaitable[T]]) -> T:
         async with self._own_connection() as connection:
@@ -267,20 +269,21 @@ class PostgresDatabase:
             raise translated(error) from error
 
     async def _ask(self, statement: str, parameters: dict[str, object]) -> list[Row]:
-        async with self._connection() as connection:
+        async def asking(connection: Connection) -> list[Row]:
             written = connection.written(pyformat(statement), parameters)
             return rows_of(await connection.ask(written, self._patience.read), statement)
 
-    @asynccontextmanager
-    async def _connection(self) -> AsyncIterator[Connection]:
+        return await self._lent(asking)
+
+    async def _lent(self, work: Callable[[Connection], Awaitable[T]]) -> T:
         """
-        Have a connection for a while.
+        Run `work` with a connection of the pool.
 
         :raises ConnectionLost: it ended, and not because we had waited long enough.
         """
         connection = await self._pool.acquire()
         try:
-            yield connection
+            return await work(connection)
         except FAILURES as error:
             if is_standby(error):
                 connection.close()
@@ -311,8 +314,7 @@ class PostgresDatabase:
 
     async def _measure_again(self) -> None:
         try:
-            async with self._connection() as connection:
-                await self._measure(connection)
+            await self._lent(self._measure)
         except FAILURES as error:
             raise translated(error) from error
 
