@@ -54,8 +54,7 @@ class SecureConnection(Connection):
     _is_leaving = False
     _awaits_goodbye = True
     _has_said_goodbye = False
-    _is_stuck = False  # what OpenSSL itself wants to say has no room
-    _reads_when_writable = False
+    _reads_when_writable = False  # what OpenSSL itself wants to say has no room
     _writes_when_readable = False
     _is_broken = False
 
@@ -71,8 +70,12 @@ class SecureConnection(Connection):
 
     @property
     def is_waiting(self) -> bool:
-        """Whether there are bytes, ours or OpenSSL's, that the peer has not made room for."""
-        return self._is_stuck or super().is_waiting
+        """Whether there are bytes that the peer has not made room for, our good-bye among them."""
+        return self._keeps or self._reads_when_writable or (self._is_leaving and not self._has_said_goodbye)
+
+    @property
+    def _keeps(self) -> bool:
+        return super().is_waiting
 
     @property
     def sends_at_once(self) -> bool:
@@ -93,7 +96,8 @@ class SecureConnection(Connection):
         has_left, lost = False, None
         try:
             self._shake_hands()
-            self._take(pieces)
+            if not self._is_paused:
+                self._take(pieces)
         except SSL.WantReadError:
             pass
         except SSL.WantWriteError:
@@ -113,7 +117,7 @@ class SecureConnection(Connection):
             return
         self._tls.do_handshake()
         self._is_shaken = True
-        if self.is_waiting:
+        if self._keeps:
             self.startWriting()  # type: ignore[no-untyped-call]
 
     def _take(self, pieces: list[bytes]) -> None:
@@ -129,7 +133,7 @@ class SecureConnection(Connection):
 
     def _read_when_writable(self) -> None:
         """OpenSSL has something to answer, and no room for it: read nothing more until there is."""
-        self._is_stuck = self._reads_when_writable = True
+        self._reads_when_writable = True
         self._taken_at = self.reactor.seconds()
         self.stopReading()  # type: ignore[no-untyped-call]
         self.startWriting()  # type: ignore[no-untyped-call]
@@ -199,7 +203,6 @@ class SecureConnection(Connection):
 
     def doWrite(self) -> Any:
         """Go on with what had no room: OpenSSL's own words, what is kept, our good-bye."""
-        self._is_stuck = False
         if self._reads_when_writable:
             lost = self._read_again()
             if lost is not None or self._reads_when_writable or self._aborting or not self.connected:
@@ -211,18 +214,19 @@ class SecureConnection(Connection):
         if self._writes_when_readable:
             self.stopWriting()  # type: ignore[no-untyped-call]
             self.startReading()  # type: ignore[no-untyped-call]
-        elif lost is None and self._is_leaving and not self.is_waiting:
+        elif lost is None and self._is_leaving and not self._keeps:
             return self._say_goodbye()
         return lost
 
     def _read_again(self) -> Any:
         self._reads_when_writable = False
-        if not self.is_waiting:
+        if not self._keeps:
             self.stopWriting()  # type: ignore[no-untyped-call]
-        if self._is_paused:
+        if not self._is_paused:
+            self.startReading()  # type: ignore[no-untyped-call]
+        elif self._is_shaken:
             return None
-        self.startReading()  # type: ignore[no-untyped-call]
-        return self.doRead()
+        return self.doRead()  # also paused, for the client may be waiting for the rest of our hello
 
     # Leaving.
 
@@ -230,10 +234,11 @@ class SecureConnection(Connection):
         """Close when everything written has left and the peer has said good-bye; or now, in the handshake."""
         if not self.connected or self._is_leaving:
             return
-        if not (self._is_shaken or self.is_waiting):
+        if not (self._is_shaken or self._keeps):
             self.abortConnection()  # type: ignore[no-untyped-call]
             return
         self._is_leaving = True
+        self._taken_at = self.reactor.seconds()
         self.startWriting()  # type: ignore[no-untyped-call]
 
     def loseWriteConnection(self) -> None:
@@ -251,9 +256,7 @@ class SecureConnection(Connection):
         self._awaits_goodbye = False
         self._is_leaving = True
         self.stopReading()  # type: ignore[no-untyped-call] # or its end would be seen again and again
-        if self.is_waiting:
-            return None
-        return self._say_goodbye()
+        return None if self._keeps else self._say_goodbye()
 
     def _say_goodbye(self) -> Any:
         """Return the end, unless there is a good-bye to wait for, or no room for ours."""
@@ -261,8 +264,6 @@ class SecureConnection(Connection):
             try:
                 self._tls.shutdown()
             except SSL.WantWriteError:
-                self._is_stuck = True
-                self._taken_at = self.reactor.seconds()
                 self.startWriting()  # type: ignore[no-untyped-call]
                 return None
             except SSL.Error:

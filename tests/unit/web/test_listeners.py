@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import socket
+import ssl
 import stat
 from collections.abc import Callable
 from functools import partial
@@ -21,6 +22,7 @@ from s3orchestrator.web.listeners import Listener, ListenError, open_listener
 from s3orchestrator.web.request import Request
 from s3orchestrator.web.site import StreamingSite
 from s3orchestrator.web.tls import TlsError
+from tests.unit.web.certificates import Authority
 from tests.unit.web.serving import Answers, path_as_body
 
 REQUEST = b"GET /hello HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n"
@@ -158,6 +160,34 @@ class ListenerTests(TestCase):
         self.open("systemd:s3", self.passed(first, second))
         for connection in waiting:
             self.assertTrue((await self.ask(lambda found=connection: found)).endswith(b"/hello"))  # type: ignore[misc]
+
+    async def test_tls(self) -> None:
+        """Whatever a listener is, it may speak TLS, in either way of doing so."""
+        authority = Authority()
+        self.directory.mkdir()
+        cert_file, key_file = authority.issue("server", self.directory)
+        context = ssl.create_default_context(cafile=authority.write(self.directory / "ca.pem"))
+
+        def secure(plain: Callable[[], socket.socket]) -> Callable[[], socket.socket]:
+            return lambda: context.wrap_socket(plain(), server_hostname="127.0.0.1")
+
+        for on_socket in (True, False):
+            tls = TlsConfig(cert_file=cert_file, key_file=key_file, on_socket=on_socket)
+            first, second = socket.create_server(("127.0.0.1", 0)), socket.socket(socket.AF_UNIX)
+            with first, second:
+                second.bind(self.path)
+                second.listen()
+                port = first.getsockname()[1]
+                passed = self.open("systemd:s3", self.passed(first, second), tls=tls)
+                self.assertEqual(passed.endpoints, [f"https://127.0.0.1:{port}", f"https+unix:{self.path}"])
+                for connect in (self.tcp("127.0.0.1", port), self.unix):
+                    self.assertTrue((await self.ask(secure(connect))).endswith(b"/hello"))
+                await passed.close()
+            os.unlink(self.path)
+            own = self.open(f"unix:{self.path}", tls=tls)
+            self.assertTrue((await self.ask(secure(self.unix))).endswith(b"/hello"))
+            self.assertEqual({request.isSecure() for request in self.answers.requests}, {True})
+            await own.close()
 
     def test_not_passed(self) -> None:
         """A name that nobody passed is an error that says which were."""
