@@ -1,6 +1,8 @@
 """
 What the sink answers: of what was put it keeps names, sizes, ETags and descriptions, and no bytes.
 
+But for one object, which says whose the bucket is, and is read again.
+
 Only well-behaved clients are expected; nobody's signature is checked.
 """
 
@@ -14,7 +16,10 @@ from xml.sax.saxutils import escape
 
 from attrs import define, field, frozen
 
+from s3orchestrator.domain.owning import MARKER
+
 MAX_LISTED = 1000  # S3's own
+KEPT = f"/{MARKER}"
 
 _MODIFIED = "2026-01-01T00:00:00.000Z"
 _REASONS = {
@@ -31,11 +36,12 @@ _REASONS = {
 
 @frozen
 class Held:
-    """What is known of an object; `headers` are sent back as they came."""
+    """What is known of an object; `headers` are sent back as they came, and so is a body that was kept."""
 
     size: int
     etag: str
     headers: tuple[tuple[bytes, bytes], ...] = ()
+    body: bytes | None = None
 
 
 @frozen
@@ -133,7 +139,8 @@ class Shelf:
         if self._is_taken(request):
             return _refusal(412, "PreconditionFailed")
         etag = self._etag(body)
-        self._held[request.name] = Held(request.length, etag, _description(request.headers))
+        kept = body if request.name.endswith(KEPT) else None
+        self._held[request.name] = Held(request.length, etag, _description(request.headers), kept)
         return Answer(200, (_etag_header(etag),))
 
     def _is_taken(self, request: Request) -> bool:
@@ -199,6 +206,8 @@ class Shelf:
             *held.headers,
         )
         wanted = request.headers.get(b"range")
+        if held.body is not None:
+            return Answer(200, headers, held.body)
         if wanted is None:
             return Answer(200, headers, length=held.size)
         first, last = _range(wanted, held.size)
