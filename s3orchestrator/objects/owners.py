@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping
 
 from attrs import define, evolve
 from zope.interface import implementer
@@ -59,14 +59,10 @@ class Owners:
         """A backend was away."""
         self._by_name[name].stale()
 
-    def shut(self) -> Collection[str]:
-        """Return those where nothing may be written."""
-        return [name for name, owner in self._by_name.items() if owner.verdict.standing.is_shut]
-
     def is_shut(self, name: str) -> bool:
         """See `IOwnership`."""
         owner = self._by_name.get(name)
-        return owner is not None and owner.verdict.standing.is_shut
+        return owner is not None and owner.is_shut
 
     async def before_writing(self, name: str) -> None:
         """See `IOwnership`."""

@@ -116,6 +116,7 @@ class Owner:
     _quiet_period: float
     _forgets: bool
     verdict: Verdict = field(init=False, default=UNKNOWN)
+    is_shut: bool = field(init=False, default=False)  # as the verdict has it; each request asks
     known: Known = field(init=False, default=Known())
     _is_current: bool = field(init=False, default=False)
     _absences: int = field(init=False, default=0)  # how often it was away
@@ -361,6 +362,7 @@ class Owner:
 
     def _settle(self, verdict: Verdict) -> None:
         before, self.verdict = self.verdict, verdict
+        self.is_shut = verdict.standing.is_shut
         self._show()
         if before == verdict:
             return

@@ -519,7 +519,7 @@ class ManyTests(SynchronousTestCase):
     def test_nobody_asked(self) -> None:
         """Backends that nobody looks after may be changed."""
         owners = Owners({})
-        self.assertEqual((owners.is_shut("x"), owners.shut(), owners.interval), (False, [], 60.0))
+        self.assertEqual((owners.is_shut("x"), owners.interval), (False, 60.0))
         self.successResultOf(start(owners.before_writing("x")))
         self.successResultOf(start(owners.before_removing("x")))
         self.assertIsNone(owners.traits_of("x", None))
