@@ -83,7 +83,8 @@ class Foreman:
         self._crew.tell("ready", ready)
 
     async def stop_listening(self) -> None:
-        """Have no more connections accepted."""
+        """Have no more connections accepted, by nobody."""
+        self._crew.replace_no_more()
         await self._crew.ask("stop_listening", seconds=PATIENCE)
 
     async def stop(self, seconds: float) -> None:

@@ -267,6 +267,10 @@ class Crew:
         answers = await DeferredList(list(asked.values()), consumeErrors=True)
         return {member: answer for member, (_, answer) in zip(asked, answers, strict=True)}
 
+    def replace_no_more(self) -> None:
+        """Leave the places of those empty that end from now on: what they inherit is about to be closed."""
+        self._is_stopping = True
+
     async def stop(self, seconds: float, heard: Heard) -> None:
         """
         Let each finish what it is doing, and see to it that all have ended after so many seconds.

@@ -240,6 +240,16 @@ class StopTests(CrewCase):
         self.successResultOf(stopping)
         self.assertEqual((self.crew.members, self.clock.getDelayedCalls()), ([], []))
 
+    def test_about_to_stop(self) -> None:
+        """Nobody takes the place of one that dies when the others have been told to take no more clients."""
+        self.open()
+        self.crew.replace_no_more()
+        self.die(0)
+        self.assertEqual((self.pids(), self.heard), ([101], ["1 is gone"]))
+        stopping = self.stop()
+        self.pass_time(1)
+        self.successResultOf(stopping)
+
     def test_asked(self) -> None:
         """All are asked at once; what one cannot answer any more is a failure, and the others are heard."""
         self.open()
