@@ -212,6 +212,11 @@ def may_succeed(error: Exception, tried: int) -> bool:
     return isinstance(error, ConnectionLost)
 
 
+def lacks_function(error: Exception) -> bool:
+    """Tell whether something was called that the server does not have."""
+    return isinstance(error, psycopg2.errors.UndefinedFunction)
+
+
 def is_standby(error: Exception) -> bool:
     """Tell whether the server may only be read: after a failover the former primary may still answer."""
     return isinstance(error, psycopg2.errors.ReadOnlySqlTransaction)

@@ -16,9 +16,11 @@ from time import CLOCK_BOOTTIME, clock_gettime
 from typing import Any, TypeVar
 
 from attrs import define, evolve, field
+from psycopg2.errors import InsufficientPrivilege
 from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.interfaces import IReactorTime
 from twisted.internet.task import deferLater
+from twisted.logger import Logger
 from zope.interface import implementer
 
 from s3orchestrator.concurrency import shield, start
@@ -39,6 +41,7 @@ from s3orchestrator.store.pgtransaction import (
     PostgresTransaction,
     in_transaction,
     is_standby,
+    lacks_function,
     may_succeed,
     rows_of,
     translated,
@@ -75,6 +78,7 @@ class PostgresDatabase:
     None: for ever.
     """
 
+    _log = Logger()
     _server: Server
     _reactor: Any
     _limits: Limits = field(factory=Limits, kw_only=True)
@@ -217,12 +221,29 @@ class PostgresDatabase:
             try:
                 return await self._once(work)
             except FAILURES as error:
-                if not may_succeed(error, tried):
+                if lacks_function(error) and not tried:
+                    await self._make_functions()
+                elif not may_succeed(error, tried):
                     raise translated(error) from error
             if delay:
                 await deferLater(self._reactor, delay * (0.5 + random()))
         try:
             return await self._once(work)
+        except FAILURES as error:
+            raise translated(error) from error
+
+    async def _make_functions(self) -> None:
+        """Make them anew: a standby that took over, or a backup, may be from before they were made."""
+
+        async def work(tx: ITransaction) -> None:
+            await tx.run(MIGRATING)
+            await make_functions(tx)
+
+        try:
+            await self._once(work)
+        except InsufficientPrivilege as error:
+            self._log.warn("{error}: everything takes more round trips", error=one_line(error))
+            self.operations.shortcuts = None
         except FAILURES as error:
             raise translated(error) from error
 

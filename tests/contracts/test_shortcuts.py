@@ -7,12 +7,16 @@ import re
 from typing import Any
 
 import psycopg2
+import psycopg2.errors
+from twisted.internet.defer import gatherResults
 from twisted.internet.task import Clock
 
+from s3orchestrator.concurrency import start
 from s3orchestrator.domain.records import Bucket, NewVersion
 from s3orchestrator.errors import NoSuchBucket, NoSuchKey, TransactionUnclear
-from s3orchestrator.interfaces import Stored
+from s3orchestrator.interfaces import ITransaction, Stored
 from s3orchestrator.protocol.metadata import ObjectMetadata
+from s3orchestrator.store import postgres
 from s3orchestrator.store.connections import Connection
 from s3orchestrator.store.operations import ILedger, Left
 from s3orchestrator.store.pool import Limits
@@ -316,6 +320,53 @@ class CertainTests(PostgresCase):
         self.assertEqual((await kit.versions.find(bucket, "k")).etag, "new")
         self.assertEqual(kit.ledger.operations.loose_ends, [])
         self.assertEqual(await kit.findings(), [])
+
+    def drop_functions(self) -> None:
+        """What is left of them in a database that is from before they were made."""
+        made = self.server.execute(
+            "SELECT oid::regprocedure::text FROM pg_proc WHERE proname LIKE 's3o\\_%'", database=self.database
+        )
+        self.assertEqual(len(made), 3)
+        self.server.execute(*[f"DROP FUNCTION {name}" for (name,) in made], database=self.database)
+
+    async def one_of_each(self, kit: Kit, bucket: Bucket) -> None:
+        """Reserve, commit and remove, each by two clients at once, without the functions."""
+        self.drop_functions()
+        blobs = await gatherResults([start(kit.reserve(bucket, key)) for key in "ab"])
+        self.drop_functions()
+        await gatherResults([start(kit.commit(bucket, blob)) for blob in blobs])
+        self.drop_functions()
+        await gatherResults([start(kit.versions.remove(bucket, key)) for key in "ab"])
+
+    async def test_functions_lost(self) -> None:
+        """
+        A standby that has taken over, or a backup, may be from before the functions were made.
+        """
+        kit = Kit(await self.open(), self.reactor)
+        bucket = await kit.buckets.adopt("photos")
+        await kit.put(bucket, "before")
+        await self.one_of_each(kit, bucket)
+        asked = Asked(self)
+        await kit.reserve(bucket)
+        self.assertEqual(asked.since(), 1)
+        self.assertEqual(kit.ledger.operations.loose_ends, [])
+        self.assertEqual(await kit.findings(), [])
+
+    async def test_functions_not_made(self) -> None:
+        """
+        Where they may not be made any more, everything is done as on any database.
+        """
+        kit = Kit(await self.open(), self.reactor)
+        bucket = await kit.buckets.adopt("photos")
+        self.drop_functions()
+        self.patch(postgres, "make_functions", self.refuse)
+        await kit.put(bucket, "a")
+        await kit.put(bucket, "a")
+        await kit.versions.remove(bucket, "a")
+        self.assertEqual(await kit.findings(), [])
+
+    async def refuse(self, tx: ITransaction) -> None:
+        raise psycopg2.errors.InsufficientPrivilege("permission denied for schema public")
 
     async def test_deleted_bucket(self) -> None:
         """
