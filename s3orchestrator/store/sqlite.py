@@ -113,6 +113,15 @@ class SqliteDatabase(SqliteReading):
         return self._writer.is_away
 
     @property
+    def was_away(self) -> bool:
+        """
+        What those who watch were told last, and what whoever joins them must start from.
+
+        The writer's thread may be winning the ledger back just now, of which nobody is ever told.
+        """
+        return self._was_away
+
+    @property
     def held(self) -> int:
         """The descriptor that keeps others away: whoever inherits it does so, too, while it lives."""
         return self._lock.descriptor

@@ -117,7 +117,8 @@ class Client:
     async def _enter(self, lease: float) -> tuple[str, int, bool]:
         self.has_entered = True
         self._roles = {**self._roles, "registration": Registration(self.view, lease)}
-        return self.view.ledger_id, await self._renew(), self._ledger.is_away
+        owner = await self._renew()
+        return self.view.ledger_id, owner, self._ledger.was_away
 
     async def _renew(self) -> int:
         owner: int = await self._roles["registration"].renew()

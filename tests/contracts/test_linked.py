@@ -295,6 +295,28 @@ class AwayTests(ChildrenCase, TestCase):
         for kit in (self.one, self.two):
             self.assertEqual((await kit.versions.find(self.bucket, "k")).key, "k")
 
+    async def test_away_for_a_moment(self) -> None:
+        """
+        One that enters while the writer's thread is just winning the ledger back reads it afterwards.
+        """
+        await self.one.put(self.bucket, "k")
+        database, writer = self.parent.database, self.parent.database._writer  # type: ignore[attr-defined]
+        transact = sqlite.SqliteDatabase.transact
+
+        async def before_a_failure(ledger: Any, work: Any) -> Any:
+            result = await transact(ledger, work)
+            writer.is_away = True
+            return result
+
+        patched = self.patch(sqlite.SqliteDatabase, "transact", before_a_failure)
+        entered = await self.parent.child()
+        patched.restore()
+        writer.is_away = False
+        await database.transact(nothing)
+        self.assertFalse(entered.is_away)
+        found = await Kit(entered, self.clock).versions.find(self.bucket, "k")
+        self.assertEqual(found.key, "k")
+
     async def test_breaker(self) -> None:
         """
         With the parent gone the breaker opens, and nobody waits any more.
