@@ -187,7 +187,7 @@ class Crew:
             self._opened.callback(None)
 
     def _tell_end(self, member: Member, status: int) -> None:
-        if member.has_failed or (self._is_stopping and status == 0):
+        if member.has_failed or (self._is_stopping and (status == 0 or not member.is_serving)):
             return
         ended = how_it_ended(status)
         self.log.error(
@@ -268,8 +268,15 @@ class Crew:
         return {member: answer for member, (_, answer) in zip(asked, answers, strict=True)}
 
     def replace_no_more(self) -> None:
-        """Leave the places of those empty that end from now on: what they inherit is about to be closed."""
+        """
+        Leave the places of those empty that end from now on: what they inherit is about to be closed.
+
+        Those that have not begun to serve are ended: nobody would tell them to take no more clients.
+        """
         self._is_stopping = True
+        for member in self.members:
+            if not member.is_serving:
+                member.process.kill()
 
     async def stop(self, seconds: float, heard: Heard) -> None:
         """
@@ -277,7 +284,7 @@ class Crew:
 
         `heard` is called with what each says last.
         """
-        self._is_stopping = True
+        self.replace_no_more()
         late = self._reactor.callLater(seconds, self._too_late)
         await self.ask("stop", seconds=seconds, heard=heard)
         await self.gone()

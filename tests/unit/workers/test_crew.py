@@ -250,6 +250,27 @@ class StopTests(CrewCase):
         self.pass_time(1)
         self.successResultOf(stopping)
 
+    def test_while_one_begins(self) -> None:
+        """One that has not begun when the others take no more clients does not come to serve any."""
+        self.open()
+        begun: list[Deferred[Any]] = []
+
+        def begins() -> Deferred[Any]:
+            begun.append(Deferred())
+            return begun[-1]
+
+        self.begins = begins
+        self.die(0)
+        self.assertEqual((len(begun), self.pids()), (1, [101]))
+        self.crew.replace_no_more()
+        self.pass_time()
+        begun[0].callback(((),))
+        self.pass_time()
+        self.assertEqual((self.pids(), self.processes[2].status), ([101], -9))
+        stopping = self.stop(10.0)
+        self.pass_time(1)
+        self.successResultOf(stopping)
+
     def test_asked(self) -> None:
         """All are asked at once; what one cannot answer any more is a failure, and the others are heard."""
         self.open()
