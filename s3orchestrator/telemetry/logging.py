@@ -213,11 +213,11 @@ class LineObserver:
     def _write(self, events: Sequence[LogEvent]) -> None:
         if self._bound:
             events = [{**event, **self._bound} for event in events]
-        lines = [self._line(event) for event in events]
+        lines = [_worded(event, self._line) for event in events]
         self._out.writelines(lines)
         self._out.flush()
         if self._ring is not None:
-            texts = lines if self.is_for_machines else map(json_line, events)
+            texts = lines if self.is_for_machines else [_worded(event, json_line) for event in events]
             self._ring.add(
                 (event.get("log_time", 0.0), level_of(event).name, component_in(event), text)
                 for event, text in zip(events, texts, strict=True)
@@ -232,6 +232,15 @@ class LineObserver:
             return True
         self._said[text] = now
         return False
+
+
+def _worded(event: LogEvent, line: Callable[[LogEvent], str]) -> str:
+    """Return a line, of an event that has no words too: others are waiting to be written with it."""
+    try:
+        return line(event)
+    except Exception as error:
+        of = event.get("log_namespace")
+        return line(_own("a line of {of} cannot be worded: {error}", of=str(of), error=type(error).__name__))
 
 
 def observer(keeps: Keeps = RING, bound: Mapping[str, object] = MappingProxyType({})) -> LineObserver:
@@ -250,15 +259,13 @@ def observer(keeps: Keeps = RING, bound: Mapping[str, object] = MappingProxyType
 
 
 def _loss(lines: int) -> str:
-    return json_line(
-        {
-            "log_namespace": __name__,
-            "log_level": LogLevel.error,
-            "log_time": time(),
-            "log_format": "{lines} lines were lost: nobody read the log for too long",
-            "lines": lines,
-        }
-    )
+    return json_line(_own("{lines} lines were lost: nobody read the log for too long", lines=lines))
+
+
+def _own(text: str, **fields: object) -> LogEvent:
+    """An error of the log itself."""
+    fields.update(log_namespace=__name__, log_level=LogLevel.error, log_time=time(), log_format=text)
+    return fields
 
 
 def terminal(keeps: Keeps = RING, bound: Mapping[str, object] = MappingProxyType({})) -> LineObserver:

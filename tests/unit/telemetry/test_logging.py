@@ -49,6 +49,15 @@ class Exhausted:
         raise OSError(EMFILE, "Too many open files")
 
 
+class Unspeakable:
+    """What has no words."""
+
+    def __str__(self) -> str:
+        raise ZeroDivisionError
+
+    __repr__ = __str__
+
+
 class LogTests(SynchronousTestCase):
     def setUp(self) -> None:
         self.out = io.StringIO()
@@ -405,6 +414,30 @@ class AuditTests(LogTests):
         events = [line.get("event", line["msg"]) for line in lines]
         self.assertEqual(events, ["s3.PutObject", "s3.GetObject", "s3.HeadObject", "something else"])
         self.assertEqual([line.get("request_id") for line in lines], ["first", None, None, None])
+
+    def test_one_cannot_be_worded(self) -> None:
+        """
+        A line that cannot be worded says so, and takes none of those with it that waited for it.
+        """
+        calls: list[Any] = []
+        gather(calls.append)
+        self.addCleanup(gather, None)
+        audit("s3.PutObject", key="a")
+        audit("s3.PutObject", key=Unspeakable())
+        audit("s3.PutObject", key="b")
+        calls[0]()
+        audit("s3.PutObject", key="c")
+        Component.log.warn("something {thing}", thing=Unspeakable())
+        lines = self.lines()
+        self.assertEqual([line.get("key") for line in lines], ["a", None, "b", "c", None])
+        self.assertEqual([line["level"] for line in lines], ["info", "error", "info", "info", "error"])
+        self.assertEqual(
+            [line["msg"] for line in (lines[1], lines[4])],
+            [
+                "a line of s3orchestrator.telemetry.audit cannot be worded: ZeroDivisionError",
+                f"a line of {__name__} cannot be worded: ZeroDivisionError",
+            ],
+        )
 
     def test_many_gathered(self) -> None:
         """
