@@ -10,6 +10,7 @@ import attrs
 from attrs import define, evolve, field
 from prometheus_client import REGISTRY
 
+from s3orchestrator import __version__
 from s3orchestrator.app.background import Background, Services
 from s3orchestrator.app.closing import close
 from s3orchestrator.app.core import Core, build_core
@@ -83,6 +84,11 @@ class Worker:
     # --- beginning
 
     async def _begin(self, begin: Begin) -> tuple[Any, ...]:
+        if begin.release != __version__:
+            # It would go on as what the others are not, and change a ledger to what they cannot write.
+            raise OrchestratorError(
+                f"release {__version__} has been installed, and {begin.release} is running: restart it"
+            )
         set_level(begin.log_level)
         for descriptor in begin.more:
             os.set_inheritable(descriptor, False)

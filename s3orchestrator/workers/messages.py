@@ -11,6 +11,7 @@ from typing import Any
 import attrs
 from attrs import Factory, frozen
 
+from s3orchestrator import __version__
 from s3orchestrator.config.sections import Config
 
 _PACKAGE = "s3orchestrator.config."
@@ -61,6 +62,7 @@ class Begin:
     log_level: str
     sockets: tuple[tuple[int, ...], ...]
     more: tuple[int, ...] = ()  # descriptors that it is to keep open
+    release: str = __version__  # of whoever says so
 
 
 @frozen
