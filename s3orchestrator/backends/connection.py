@@ -189,6 +189,7 @@ class Connection(Protocol):
 
     def _answer(self, exchange: Exchange, head: Head, data: bytes) -> None:
         self._exchange = None
+        self._flowing = False  # from here on the time is the reply's, or nobody's
         self._keeps = head.keeps
         if self._upload is not None or self.phase == "asking":
             self._keeps = False

@@ -784,6 +784,31 @@ class UploadTests(ClientTestCase):
         await self.fails(asked)
         self.assertTrue(body.stopped)
 
+    async def test_resting_after_a_body(self) -> None:
+        """
+        A connection that has taken a streamed body and rests since is not late with anything.
+        """
+
+        async def script(peer: Peer) -> None:
+            await peer.head()
+            await peer.take(3)
+            peer.reply(200)
+            await peer.head()
+            peer.reply(200)
+
+        self.serve(script)
+        body = HandFed(3)
+        asked = self.put(body)
+        await self.until(lambda: body.started)
+        body.feed(b"abc")
+        body.finish()
+        self.assertEqual((await asked).status, 200)
+        for _ in range(30):
+            self.clock.advance(1)
+            await pause(0)
+        self.assertEqual((await self.get()).status, 200)
+        self.assertEqual(self.server.accepted, 1)
+
     async def test_slow_sender(self) -> None:
         """
         A body that comes slowly is not held against the server (T17); then its time to answer begins.
