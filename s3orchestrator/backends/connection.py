@@ -189,9 +189,12 @@ class Connection(Protocol):
 
     def _answer(self, exchange: Exchange, head: Head, data: bytes) -> None:
         self._exchange = None
-        self._flowing = False  # from here on the time is the reply's, or nobody's
+        has_all = self._upload is None and self.phase != "asking"
+        if self._flowing:
+            self._flowing = False  # from here on the time is the reply's, or nobody's
+            has_all = has_all and not unsent(self.transport)
         self._keeps = head.keeps
-        if self._upload is not None or self.phase == "asking":
+        if not has_all:
             self._keeps = False
             if not self._refuse_upload(exchange, head):
                 return

@@ -891,6 +891,28 @@ class UploadTests(ClientTestCase):
         self.assertTrue((await self.fails(self.put(body))).sent)
         self.assertTrue(body.stops)
 
+    async def test_success_before_it_has_all(self) -> None:
+        """
+        Nor can it while bytes of the body are still here, or on their way.
+        """
+
+        async def script(peer: Peer) -> None:
+            await peer.head()
+            peer.transport.pauseProducing()
+            await written
+            peer.reply(200)
+            await peer.closed
+
+        written: Deferred[None] = Deferred()
+        self.serve(script)
+        body = HandFed(64 * MIB)  # more than both kernels take
+        asked = self.put(body)
+        await self.until(lambda: body.started)
+        body.feed(bytes(64 * MIB))
+        body.finish()
+        written.callback(None)
+        self.assertTrue((await self.fails(asked)).sent)
+
     async def test_answer_before_verdict(self) -> None:
         """
         A server that has all bytes may answer before the body says that they were right.
