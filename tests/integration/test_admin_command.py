@@ -86,9 +86,8 @@ class CommandTests(CommandCase):
         told = self.told("status")
         self.assertRegex(told, r"(?m)^ledger: healthy$")
         self.assertRegex(told, r"(?m)^disk1 +\S+ B +1\.0 GiB .* ok$")
-        self.assertEqual(
-            set(self.json("status")), {"version", "mode", "db_healthy", "usage_period", "backends"}
-        )
+        expected = {"version", "mode", "db_healthy", "usage_period", "backends", "processes"}
+        self.assertEqual(set(self.json("status")), expected)
         told = self.told("workers")
         self.assertRegex(told, r"(?m)^WORKER +EVERY +RUNNING +LAST RESULT +LAST SUCCESS +FAILURES$")
         self.assertRegex(told, r"(?m)^stale-uploads +1h +no +success +\S+Z +0$")
