@@ -155,6 +155,15 @@ class Daemon:
         """The end of its log, for the message of a failure."""
         return self.log.read_text(errors="replace")[-6000:]
 
+    def logged(self) -> list[str]:
+        """
+        The lines of its log, without one that it is still writing.
+
+        A kernel lets a reader see the beginning of what one call writes.
+        """
+        # Not `splitlines`, which knows more ends of lines than there are.
+        return self.log.read_text("utf-8").split("\n")[:-1]
+
     def resident(self) -> int:
         """Bytes of memory it has in use."""
         status = Path(f"/proc/{self.pid}/status").read_text()

@@ -11,9 +11,12 @@ from functools import cache
 
 from prometheus_client import Counter
 
-from s3orchestrator.telemetry.logging import log_always
+from s3orchestrator.telemetry.logging import CAN_WAIT, log_always
 
 EVENTS = Counter("s3o_audit_events_total", "What the audit trail recorded.", ["event"])
+
+# Requests, and what was only read. A line about something changed is there before the client has its answer.
+_CAN_WAIT = ("s3.", "storage.Get", "storage.Head", "storage.List")
 
 
 def audit(event: str, **fields: object) -> None:
@@ -22,11 +25,16 @@ def audit(event: str, **fields: object) -> None:
 
     Secrets must not be among `fields`; an access key id is none.
     """
-    _count(event).inc()
-    fields.update(audit=True, event=event)
+    count, fixed = _known(event)
+    count.inc()
+    fields.update(fixed)
     log_always(__name__, "audit", fields)
 
 
 @cache
-def _count(event: str) -> Counter:
-    return EVENTS.labels(event)
+def _known(event: str) -> tuple[Counter, dict[str, object]]:
+    """Return what counts `event`, and the fields that all its lines have."""
+    fixed: dict[str, object] = {"audit": True, "event": event}
+    if event.startswith(_CAN_WAIT):
+        fixed[CAN_WAIT] = True
+    return EVENTS.labels(event), fixed

@@ -109,17 +109,20 @@ def _emit(
 
 Later = Callable[[Callable[[], object]], object]
 
-_MOST_GATHERED = 64  # lines of the audit trail, which wait for no more than the end of the reactor's turn
+_MOST_GATHERED = 64  # lines, which wait for no more than the end of the reactor's turn
+
+# A field of an event that may wait so long, and may be lost with a process that is killed meanwhile.
+CAN_WAIT = "log_can_wait"
 
 _later: Later | None = None
 
 
 def gather(later: Later | None) -> None:
     """
-    Write lines of the audit trail together from now on, when `later` calls back; None: each at once.
+    Write lines that can wait together from now on, when `later` calls back; None: each at once.
 
     For a program whose reactor runs. Each request makes two lines, and wording and writing those of many
-    requests in one go costs half as much. All other lines are written at once, those that wait before them.
+    requests in one go costs half as much. All other lines are written at once, after those that wait.
     """
     global _later
     _later = later
@@ -179,7 +182,7 @@ class LineObserver:
         return self._line is json_line
 
     def __call__(self, event: LogEvent) -> None:
-        if "audit" in event and _later is not None:
+        if CAN_WAIT in event and _later is not None:
             self._gather(event, _later)
         elif _is_wanted(event) and not self._is_repeated(event):
             self._write([*self._all_gathered(), event])

@@ -48,8 +48,7 @@ class FrozenReloadTests(SynchronousTestCase):
         return self.audited()[-1]
 
     def audited(self) -> list[dict[str, Any]]:
-        lines = self.site.daemon.log.read_text().splitlines()
-        return [json.loads(line) for line in lines if '"config.Reload"' in line]
+        return [json.loads(line) for line in self.site.daemon.logged() if '"config.Reload"' in line]
 
     def read(self, token: str) -> int:
         return Client(self.site.client().port, BUCKET, token, 60.0).get("k").status

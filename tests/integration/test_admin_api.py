@@ -7,6 +7,7 @@ import socket
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from threading import Event
+from typing import Any
 
 from tests.integration.administering import TOKEN, AdminCase
 from tests.integration.disks import BUCKET
@@ -16,6 +17,10 @@ BASE = "/admin/api"
 
 
 class ApiTests(AdminCase):
+    def audited(self) -> list[Any]:
+        """What the audit trail says of the admin API so far."""
+        return [json.loads(line) for line in self.daemon.logged() if '"admin.' in line]
+
     def exchange(self, sent: bytes) -> bytes:
         """Send exactly these bytes on a connection of their own; returns what comes until it ends."""
         with closing(socket.create_connection(("127.0.0.1", self.daemon.port), timeout=30)) as client:
@@ -87,12 +92,12 @@ class ApiTests(AdminCase):
         self.assertIn("too many wrong tokens", document["error"])
         self.assertEqual(self.answer("/health").status, 200)
         self.put("k")
-        log = self.daemon.tail()
-        events = [json.loads(line) for line in log.splitlines() if '"admin.' in line]
+        wait_until(lambda: len(self.audited()) >= 6, "lines of the audit trail")
+        events = self.audited()
         self.assertEqual([event["status"] for event in events], [401] * 5 + [429])
         self.assertEqual({event["remote"] for event in events}, {"127.0.0.1"})
         for token in (TOKEN, "guess-the-token"):
-            self.assertNotIn(token, log)
+            self.assertNotIn(token, self.daemon.log.read_text())
 
 
 class CheckTests(AdminCase):

@@ -39,9 +39,7 @@ class TrailCase(AdminCase):
 
     def texts(self) -> list[str]:
         """The lines themselves, without what is told to people on standard error."""
-        # Not `splitlines`, which knows more ends of lines than there are.
-        found = self.daemon.log.read_text("utf-8").split("\n")
-        return [text for text in found if text and not text.startswith("s3orchestrator: warning: ")]
+        return [text for text in self.daemon.logged() if not text.startswith("s3orchestrator: warning: ")]
 
     def trail(self, request_id: str | None = None, events: int = 1) -> list[Line]:
         """The audit lines of a request, once they are there."""
@@ -59,7 +57,15 @@ class TrailCase(AdminCase):
         return found
 
     def of(self, event: str) -> list[Line]:
-        return [line for line in self.lines() if line.get("event") == event]
+        """The lines of an event, once there is one."""
+        found: list[Line] = []
+
+        def look() -> bool:
+            found[:] = [line for line in self.lines() if line.get("event") == event]
+            return bool(found)
+
+        wait_until(look, f"no line of {event}")
+        return found
 
 
 class OperationTests(TrailCase):
@@ -292,7 +298,7 @@ users:
         with closing(socket.create_connection(("127.0.0.1", self.daemon.port))) as client:
             client.sendall(b"what is this\r\n\r\n")
             answer = client.recv(65536)
-        (line,) = (line for line in self.trail() if line["event"] == "s3.Refused")
+        (line,) = self.of("s3.Refused")
         self.assertIn(f"x-amz-request-id: {line['request_id']}".encode(), answer)
         self.assertEqual((line["status"], line["remote"]), (400, "127.0.0.1"))
 
@@ -307,7 +313,6 @@ users:
         with closing(socket.create_connection(("127.0.0.1", self.daemon.port))) as client:
             client.sendall(f"GET {path} HTTP/1.1\r\nHost: 127.0.0.1:{self.daemon.port}\r\n\r\n".encode())
             self.assertTrue(client.recv(65536).startswith(b"HTTP/1.1 200 "))
-        wait_until(lambda: self.of("s3.GetObject"), "the line of the request")
         (line,) = self.of("s3.GetObject")
         self.assertEqual((line["status"], line["error"]), (200, "ClientLeft"))
         self.assertLess(line["response_size"], size)
@@ -325,7 +330,6 @@ users:
         with closing(socket.create_connection(("127.0.0.1", self.daemon.port))) as client:
             client.sendall(head.encode() + bytes(1 << 20))
             wait_until(lambda: self.deployment.ledger.unsettled(), "the upload to begin")
-        wait_until(lambda: self.of("s3.PutObject"), "the line of the request")
         asked, done = *self.of("s3.PutObject"), *self.of("storage.PutObject")
         self.assertEqual((asked["error"], done["error"]), ("IncompleteBody", "IncompleteBody"))
         self.assertEqual(done["size"], 50_000_000)

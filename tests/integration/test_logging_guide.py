@@ -25,7 +25,7 @@ class GuideTests(AdminCase):
         self.client.delete_objects(Bucket=BUCKET, Delete={"Objects": [{"Key": "2026/dunes.jpg"}]})
         with self.assertRaises(ClientError):
             self.client.get_object(Bucket=BUCKET, Key="nothing")
-        wait_until(lambda: '"s3.GetObject"' in self.daemon.log.read_text(), "the last line")
+        wait_until(lambda: any('"s3.GetObject"' in line for line in self.daemon.logged()), "the last line")
         (self.directory / "config.yaml").symlink_to(self.config)
         session = typed_and_printed(PAGE.read_text())
         self.assertGreater(len(session), 5)

@@ -47,7 +47,7 @@ class ReloadCase(AdminCase):
 
     def lines(self) -> list[dict[str, Any]]:
         """What was logged."""
-        return [json.loads(line) for line in self.daemon.log.read_text().splitlines() if line[:1] == "{"]
+        return [json.loads(line) for line in self.daemon.logged() if line[:1] == "{"]
 
     def audited(self) -> list[dict[str, Any]]:
         """What the audit trail says of reloads."""

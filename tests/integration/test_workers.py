@@ -73,7 +73,7 @@ class WorkersCase(AdminCase):
         )
 
     def lines(self) -> Iterator[dict[str, Any]]:
-        for line in self.daemon.log.read_text().splitlines():
+        for line in self.daemon.logged():
             if line.startswith("{"):
                 yield json.loads(line)
 

@@ -415,6 +415,17 @@ class AuditTests(LogTests):
         self.assertEqual(events, ["s3.PutObject", "s3.GetObject", "s3.HeadObject", "something else"])
         self.assertEqual([line.get("request_id") for line in lines], ["first", None, None, None])
 
+    def test_changes_do_not_wait(self) -> None:
+        """
+        What was changed is written before anybody can be told, after what had waited.
+        """
+        gather(lambda call: None)
+        self.addCleanup(gather, None)
+        events = ["s3.GetObject", "storage.ListObjects", "storage.PutObject"]
+        for event in events:
+            audit(event)
+        self.assertEqual([line["event"] for line in self.lines()], events)
+
     def test_one_cannot_be_worded(self) -> None:
         """
         A line that cannot be worded says so, and takes none of those with it that waited for it.
