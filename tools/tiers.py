@@ -1,9 +1,9 @@
 """
 Run every tier of `make test`, whatever happens to the others, and add up the results.
 
-Tiers of one stage run side by side: each of them waits for its servers much of the time. What
-a tier prints is shown when it ends. The last line is `N passed, N failed`; a tier of checks that
-are not tests counts as one.
+The lanes of one stage run side by side, each its tiers in turn: all of them wait for their servers
+much of the time. What a tier prints is shown when it ends. The last line is `N passed, N failed`; a
+tier of checks that are not tests counts as one.
 """
 
 from __future__ import annotations
@@ -19,16 +19,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
 
-STAGES = (
-    ("prerequisites",),
-    ("unit",),
-    ("contracts",),
-    ("integration", "faults"),
-    ("clients", "clients-postgres"),
-    ("package",),
-    ("lint",),
-    ("types",),
-    ("docs",),
+Lane = tuple[str, ...]
+
+STAGES: tuple[tuple[Lane, ...], ...] = (
+    (("prerequisites", "unit", "contracts"),),
+    (("integration", "package"), ("faults", "clients", "clients-postgres")),
+    (("lint", "types", "docs"),),
 )
 TESTS = ("unit", "contracts", "integration", "faults", "clients", "clients-postgres", "package")
 REPORTS = Path(".cache/reports")
@@ -57,7 +53,8 @@ def main(wanted: list[str]) -> int:
     signal.signal(signal.SIGTERM, interrupt)
     results: list[Result] = []
     for stage in STAGES:
-        results += run_stage([tier for tier in stage if not wanted or tier in wanted])
+        lanes = [[tier for tier in lane if not wanted or tier in wanted] for lane in stage]
+        results += run_stage([lane for lane in lanes if lane])
     print(f"\n{'tier':18}{'passed':>8}{'failed':>8}{'skipped':>8}{'time':>9}")
     for result in results:
         print(
@@ -78,15 +75,19 @@ def interrupt(number: int, frame: object) -> None:
     sys.exit(128 + number)
 
 
-def run_stage(tiers: list[str]) -> list[Result]:
-    """Run tiers side by side; one that is alone shows what it does while it does it."""
-    if len(tiers) < 2:
-        for tier in tiers:
-            print(f"\n=== {tier}", flush=True)
-        return [run(tier, None) for tier in tiers]
-    print(f"\n=== {' and '.join(tiers)}, side by side", flush=True)
-    with ThreadPoolExecutor(len(tiers)) as pool:
-        return list(pool.map(run_aside, tiers))
+def run_stage(lanes: list[list[str]]) -> list[Result]:
+    """Run lanes side by side; one that is alone shows what it does while it does it."""
+    if len(lanes) < 2:
+        return [run_shown(tier) for lane in lanes for tier in lane]
+    print(f"\n=== {' and '.join(', '.join(lane) for lane in lanes)}, side by side", flush=True)
+    with ThreadPoolExecutor(len(lanes)) as pool:
+        done = pool.map(lambda lane: [run_aside(tier) for tier in lane], lanes)
+        return [result for results in done for result in results]
+
+
+def run_shown(tier: str) -> Result:
+    print(f"\n=== {tier}", flush=True)
+    return run(tier, None)
 
 
 def run_aside(tier: str) -> Result:
