@@ -27,6 +27,7 @@ from typing import Any, Protocol
 from attrs import define, field, frozen
 
 from s3orchestrator.backends.filenames import OURS, name_of
+from s3orchestrator.testing.bench import measuring
 from tests.workers import let_workers_serve
 
 COMMAND = str(Path(sys.executable).parent / "s3orchestrator")
@@ -165,10 +166,8 @@ class Daemon:
         return self.log.read_text("utf-8").split("\n")[:-1]
 
     def resident(self) -> int:
-        """Bytes of memory it has in use."""
-        status = Path(f"/proc/{self.pid}/status").read_text()
-        (line,) = (line for line in status.splitlines() if line.startswith("VmRSS:"))
-        return int(line.split()[1]) * 1024
+        """Bytes of memory that it has in use, and those whom it has serve."""
+        return measuring.resident(self.pid)
 
     def _port_is_free(self) -> bool:
         with closing(socket.socket()) as asking:

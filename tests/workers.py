@@ -11,6 +11,7 @@ import re
 from pathlib import Path
 
 CHOSEN = int(os.environ.get("S3O_TEST_WORKERS", "1"))
+PROCESSES = 1 if CHOSEN == 1 else 1 + CHOSEN  # that a daemon is then
 
 
 def with_workers(text: str, number: int = CHOSEN) -> str:

@@ -224,6 +224,7 @@ class Orchestrator:
     async def _stop(self) -> None:
         if self._starting is not None:
             await self._give_up_starting(self._starting)
+            self.log.info("stopped before it served")
             return
         if self._core is None or self._doors is None or self._background is None:
             return

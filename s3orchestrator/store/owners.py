@@ -59,7 +59,7 @@ async def have_alone(ledger: ILedger) -> None:
     if number:
         seconds = (until_ms + TOLERANCE_MS - now_ms) // 1000 + 1
         raise LedgerInUse(
-            f"ledger {ledger.ledger_id} is in use: stop its {number} instance(s);"
+            f"ledger {ledger.ledger_id} is in use by {number} process(es): stop them;"
             f" where they were killed, wait {seconds} seconds"
         )
 

@@ -46,6 +46,7 @@ class Member:
     is_serving: bool = field(default=False, init=False)
     has_failed: bool = field(default=False, init=False)  # to begin, as it has said itself
     has_left: bool = field(default=False, init=False)  # in order, as it was told
+    is_dismissed: bool = field(default=False, init=False)  # killed with all the others, and that was said
     report: Report = field(factory=Report, init=False)
     unanswered: int = field(default=0, init=False)
 
@@ -187,7 +188,9 @@ class Crew:
             self._opened.callback(None)
 
     def _tell_end(self, member: Member, status: int) -> None:
-        if member.has_failed or (self._is_stopping and (status == 0 or not member.is_serving)):
+        if member.has_failed or member.is_dismissed:
+            return
+        if self._is_stopping and (status == 0 or not member.is_serving):
             return
         ended = how_it_ended(status)
         self.log.error(
@@ -300,6 +303,7 @@ class Crew:
         """End all of them without giving them a chance to do anything, and start no other."""
         self._is_stopping = True
         for member in self.members:
+            member.is_dismissed = True
             member.process.kill()
 
     async def gone(self) -> None:

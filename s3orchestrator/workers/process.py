@@ -15,7 +15,7 @@ from twisted.internet.defer import Deferred
 from s3orchestrator.workers.link import Link, join
 
 PROGRAM = "s3orchestrator.cli.worker"
-GRACE = 1.0  # seconds that a process has to be gone once nothing is heard of it any more
+GRACE = 5.0  # seconds that a process has to be gone once nothing is heard of it any more
 _LOOK_AGAIN = 0.01  # seconds; a process that has closed its end is gone in one
 
 

@@ -11,6 +11,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from tests.integration.disks import BUCKET, Disks, digest, disks
 from tests.ledgers import ledger
 from tests.running import COMMAND
+from tests.workers import PROCESSES
 
 
 class CopyLedgerTests(SynchronousTestCase):
@@ -60,7 +61,7 @@ class CopyLedgerTests(SynchronousTestCase):
         bodies["k1"] = b"changed on the other side"
         client.put_object(Bucket=BUCKET, Key="k1", Body=bodies["k1"])
         client.delete_object(Bucket=BUCKET, Key=bodies.popitem()[0])
-        self.assertIn("stop its 1 instance(s)", self.copy(self.there, self.here, 1).stderr)
+        self.assertIn(f"in use by {PROCESSES} process(es)", self.copy(self.there, self.here, 1).stderr)
         self.deployment.daemon.stop()
         (self.deployment.directory / "ledger.db").unlink()
         self.copy(self.there, self.here)

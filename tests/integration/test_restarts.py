@@ -270,6 +270,8 @@ class ActivationTests(HeldSocketCase):
         wait_until(lambda: b"Listening" in self.log.read_bytes(), "it does not listen")
         answer = fetch(f"http://127.0.0.1:{self.port}/health")
         self.assertEqual((answer.status, json.loads(answer.body)["status"]), (200, "ok"))
+        # Of several processes one may serve before all do.
+        wait_until(lambda: b"serving at" in self.log.read_bytes(), "it does not serve")
         self.stop(process)
 
 

@@ -135,7 +135,7 @@ class RequestTests(TlsCase):
             sizes.append(daemon.resident() - before)
             return self.connections() == 0
 
-        wait_until(self.connections, "nobody is counted")  # the page may be older than they are
+        self.await_connections(count)  # the page may be older than they are
         wait_until(have_gone, "clients that do not read are still there")
         self.assertGreater(time.monotonic() - begun, WRITE_TIMEOUT)
         self.assertLess(max(sizes), 60 * MIB)
