@@ -77,6 +77,10 @@ class Service:
         (command,) = _children(shell)
         return command
 
+    def workers(self) -> list[int]:
+        """The numbers of the processes that it has serve."""
+        return _children(self.pid)
+
     def wait_until_ready(self) -> None:
         """Return once it has said READY=1."""
         try:

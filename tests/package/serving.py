@@ -20,6 +20,7 @@ from tests.package.services import Service
 from tests.package.units import variables
 from tests.running import wait_until
 from tests.unit.web.certificates import Authority
+from tests.workers import with_workers
 
 BUCKET, KEY, SECRET = "photos", "PHOTOSKEY", "PHOTOS_SECRET"
 _PRIVILEGED = range(600, 1024)
@@ -93,7 +94,7 @@ class Deployment:
         """Put another section `server` into the configuration."""
         before, _, rest = self.configuration.read_text().partition("server:\n")
         _, _, after = rest.partition("\n\n")
-        self.configuration.write_text(f"{before}{server}\n{after}")
+        self.configuration.write_text(with_workers(f"{before}{server}\n{after}"))
 
     @property
     def configuration(self) -> Path:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import signal
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -16,6 +18,7 @@ from tests.package.roots import DATA, NAME, Root
 from tests.package.services import Service
 from tests.package.serving import BUCKET, KEY, Deployment
 from tests.package.transfers import MIB, Paused
+from tests.running import wait_until
 
 SIZE = 1 << 30
 
@@ -143,6 +146,28 @@ def test_reload(deployment: Deployment, service: Service) -> None:
     deployment.configuration.write_text(pair)
     service.reload()
     client.delete_object(Bucket=BUCKET, Key="large")
+
+
+def test_workers(deployment: Deployment) -> None:
+    """Several processes serve under the same confinement; one that is killed is replaced."""
+    before = deployment.configuration.read_text()
+    deployment.configure(
+        f"server:\n  workers: 2\n  listen_addr: 127.0.0.1:{deployment.port}\n{deployment.tls}"
+    )
+    client = deployment.client()
+    try:
+        with running(deployment) as service:
+            first = service.workers()
+            assert len(first) == 2
+            for number in range(20):
+                deployment.client().put_object(Bucket=BUCKET, Key=f"workers/{number}", Body=b"data")
+            os.kill(first[0], signal.SIGKILL)
+            wait_until(lambda: len(set(service.workers()) - {first[0]}) == 2, "nobody takes its place")
+            service.reload()
+            listed = client.list_objects_v2(Bucket=BUCKET, Prefix="workers/")
+            assert listed["KeyCount"] == 20
+    finally:
+        deployment.configuration.write_text(before)
 
 
 def test_socket_activation(deployment: Deployment) -> None:
