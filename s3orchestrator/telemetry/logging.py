@@ -53,7 +53,7 @@ atexit.register(AT_EXIT.close)
 _PACKAGE = "s3orchestrator."
 
 # Twisted names its loggers after classes, also those derived from its own.
-_SOCKETS = ("twisted.internet.tcp", "s3orchestrator.bodies.sockets")
+_SOCKETS = ("twisted.internet.tcp", "s3orchestrator.bodies.listening", "s3orchestrator.bodies.sockets")
 
 
 class Log(Protocol):

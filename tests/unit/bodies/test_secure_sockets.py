@@ -22,8 +22,9 @@ from twisted.internet.threads import deferToThread
 from twisted.python.failure import Failure
 from twisted.trial.unittest import TestCase
 
+from s3orchestrator.bodies.listening import listen_tcp
 from s3orchestrator.bodies.secure_sockets import MOST_RECORDS, RECORD, SecureSocketFactory
-from s3orchestrator.bodies.sockets import MOVED_AT_ONCE, connection_below, listen_tcp, plain_connection
+from s3orchestrator.bodies.sockets import MOVED_AT_ONCE, connection_below, plain_connection
 from s3orchestrator.web.tls import ServerTls
 from tests.integration.tls_records import APPLICATION_DATA, Rekeying
 from tests.unit.web.certificates import Authority

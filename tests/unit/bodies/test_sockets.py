@@ -16,6 +16,7 @@ from twisted.trial.unittest import SynchronousTestCase, TestCase
 from zope.interface import implementer
 
 from s3orchestrator.bodies import sockets
+from s3orchestrator.bodies.listening import listen_tcp
 
 
 class Peer(Protocol):
@@ -89,7 +90,7 @@ class SendingAtOnceTests(TestCase):
     async def connect(self) -> tuple[Peer, socket.socket]:
         """A connection of ours, and the plain socket at its other end."""
         factory = Peers()
-        port = sockets.listen_tcp(self.reactor, "127.0.0.1", 0, factory)
+        port = listen_tcp(self.reactor, "127.0.0.1", 0, factory)
         self.addCleanup(port.stopListening)
         other = socket.create_connection(("127.0.0.1", port.getHost().port))
         self.addCleanup(other.close)
@@ -213,7 +214,7 @@ class SendingAtOnceTests(TestCase):
     async def test_ipv6(self) -> None:
         """An IPv6 address is listened on as such."""
         factory = Peers()
-        port = sockets.listen_tcp(self.reactor, "::1", 0, factory)
+        port = listen_tcp(self.reactor, "::1", 0, factory)
         self.addCleanup(port.stopListening)
         other = socket.create_connection(("::1", port.getHost().port))
         await factory.peer.made

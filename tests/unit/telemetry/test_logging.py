@@ -17,7 +17,7 @@ from twisted.internet.task import Clock
 from twisted.logger import Logger, globalLogPublisher
 from twisted.trial.unittest import SynchronousTestCase
 
-from s3orchestrator.bodies.sockets import Port
+from s3orchestrator.bodies.listening import Port
 from s3orchestrator.telemetry.audit import audit
 from s3orchestrator.telemetry.bridge import Bridge
 from s3orchestrator.telemetry.context import REQUEST_ID, on_behalf_of

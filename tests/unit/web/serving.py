@@ -15,7 +15,7 @@ from twisted.web.resource import Resource
 from twisted.web.server import NOT_DONE_YET
 from zope.interface import implementer
 
-from s3orchestrator.bodies.sockets import Port, listen_tcp
+from s3orchestrator.bodies.listening import Port, listen_tcp
 from s3orchestrator.web.channel import StreamingChannel
 from s3orchestrator.web.limits import Limits
 from s3orchestrator.web.listeners import secured

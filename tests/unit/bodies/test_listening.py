@@ -11,7 +11,7 @@ from twisted.internet.protocol import Protocol, ServerFactory
 from twisted.internet.task import deferLater
 from twisted.trial.unittest import TestCase
 
-from s3orchestrator.bodies.sockets import Port, SharedPort, SharedUnixPort, UnixPort, adopt
+from s3orchestrator.bodies.listening import Port, SharedPort, SharedUnixPort, UnixPort, adopt
 
 
 class Counting(ServerFactory):
