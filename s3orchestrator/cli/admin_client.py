@@ -19,9 +19,9 @@ from urllib.parse import SplitResult, quote, urlencode, urlsplit
 
 from attrs import define, frozen
 
+from s3orchestrator.config.addresses import Address
 from s3orchestrator.config.loader import glance
 from s3orchestrator.config.problems import ConfigErrors
-from s3orchestrator.config.scalars import Address
 from s3orchestrator.config.server import ServerConfig
 
 URL, TOKEN = "S3O_ADMIN_URL", "S3O_ADMIN_TOKEN"

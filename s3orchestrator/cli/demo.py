@@ -8,9 +8,9 @@ from typing import TextIO
 
 from s3orchestrator.cli.explaining import CommandOptions
 from s3orchestrator.cli.serve import serve
+from s3orchestrator.config.addresses import Address
 from s3orchestrator.config.loader import load
 from s3orchestrator.config.problems import ConfigErrors
-from s3orchestrator.config.scalars import Address
 from s3orchestrator.telemetry.logging import terminal
 
 BUCKETS = (

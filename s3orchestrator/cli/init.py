@@ -16,17 +16,16 @@ from typing import TextIO, TypeVar
 
 from s3orchestrator.cli.asking import Aborted, Dialogue
 from s3orchestrator.cli.explaining import CommandOptions
+from s3orchestrator.config.addresses import parse_address, parse_url
 from s3orchestrator.config.loader import load
 from s3orchestrator.config.problems import ConfigErrors
 from s3orchestrator.config.scalars import (
     ScalarError,
     Secret,
     escape,
-    parse_address,
     parse_secret,
     parse_size,
     parse_text,
-    parse_url,
 )
 from s3orchestrator.config.sections import (
     BackendConfig,

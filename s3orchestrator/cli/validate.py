@@ -8,10 +8,11 @@ from pathlib import Path
 from typing import TextIO
 
 from s3orchestrator.cli.explaining import CommandOptions
+from s3orchestrator.config.addresses import Address
 from s3orchestrator.config.listening_rules import listeners_of
 from s3orchestrator.config.loader import Loaded, load
 from s3orchestrator.config.problems import ConfigErrors
-from s3orchestrator.config.scalars import Address, format_size
+from s3orchestrator.config.scalars import format_size
 from s3orchestrator.config.sections import BackendConfig, Config
 from s3orchestrator.web.tls import ServerTls, TlsError
 

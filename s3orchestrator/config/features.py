@@ -11,14 +11,12 @@ from typing import Literal
 
 from attrs import frozen
 
+from s3orchestrator.config.addresses import AddressText, Proxy, Url
 from s3orchestrator.config.places import PlaceText
 from s3orchestrator.config.scalars import (
-    AddressText,
     Duration,
-    Proxy,
     Secret,
     Size,
-    Url,
     parse_duration,
     parse_size,
 )

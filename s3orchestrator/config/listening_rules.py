@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from ipaddress import ip_address
 
+from s3orchestrator.config.addresses import Address
 from s3orchestrator.config.places import UnixSocket
 from s3orchestrator.config.problems import Problems
-from s3orchestrator.config.scalars import Address
 from s3orchestrator.config.sections import Config
 from s3orchestrator.config.server import CertificateConfig, ListenerConfig, TlsConfig
 

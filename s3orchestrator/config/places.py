@@ -7,7 +7,8 @@ from typing import Annotated
 
 from attrs import frozen
 
-from s3orchestrator.config.scalars import Address, Scalar, ScalarError, parse_address, parse_text
+from s3orchestrator.config.addresses import Address, parse_address
+from s3orchestrator.config.scalars import Scalar, ScalarError, parse_text
 
 # What fits into the kernel's structure beside the zero at its end; also for the temporary name.
 LONGEST_PATH = 107

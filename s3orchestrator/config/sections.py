@@ -10,6 +10,7 @@ from typing import Literal
 
 from attrs import frozen
 
+from s3orchestrator.config.addresses import Url
 from s3orchestrator.config.features import (
     PLACEMENTS,
     BackendCircuitBreakerConfig,
@@ -33,7 +34,6 @@ from s3orchestrator.config.scalars import (
     Duration,
     Secret,
     Size,
-    Url,
     parse_duration,
     parse_size,
 )

@@ -6,9 +6,9 @@ from typing import Literal
 
 from attrs import frozen
 
+from s3orchestrator.config.addresses import Domain
 from s3orchestrator.config.places import Place, PlaceText, parse_place
 from s3orchestrator.config.scalars import (
-    Domain,
     Duration,
     FileMode,
     Processes,

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from functools import lru_cache
 from ipaddress import IPv4Address, IPv6Address, ip_address
 
-from s3orchestrator.config.scalars import UNIX, Proxy
+from s3orchestrator.config.addresses import UNIX, Proxy
 
 Address = IPv4Address | IPv6Address
 

@@ -13,8 +13,8 @@ from twisted.internet.interfaces import IProtocolFactory
 from s3orchestrator.bodies.listening import Port, UnixPort, adopt, listen_tcp, listen_unix
 from s3orchestrator.bodies.secure import SecureFactory
 from s3orchestrator.bodies.secure_sockets import SecureSocketFactory
+from s3orchestrator.config.addresses import Address
 from s3orchestrator.config.places import Place, SystemdSocket, UnixSocket
-from s3orchestrator.config.scalars import Address
 from s3orchestrator.config.server import ListenerConfig
 from s3orchestrator.errors import OrchestratorError
 from s3orchestrator.telemetry.logging import make_logger

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from twisted.trial.unittest import SynchronousTestCase
 
+from s3orchestrator.config.addresses import Address
 from s3orchestrator.config.loader import load
 from s3orchestrator.config.places import SystemdSocket, UnixSocket, parse_place
-from s3orchestrator.config.scalars import Address, ScalarError
+from s3orchestrator.config.scalars import ScalarError
 from tests.unit.config.samples import MINIMAL, errors, warnings
 
 SERVER = 'server:\n  listen_addr: "127.0.0.1:9000"\n'

@@ -8,9 +8,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
+from s3orchestrator.config.addresses import Address
 from s3orchestrator.config.loader import load
 from s3orchestrator.config.problems import ConfigErrors
-from s3orchestrator.config.scalars import Address
 from tests.unit.config.samples import (
     BACKENDS,
     BUCKETS,

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
-from s3orchestrator.config.scalars import Proxy
+from s3orchestrator.config.addresses import Proxy
 from s3orchestrator.web.client_address import MOST_HOPS, client_address, peer_address
 
 TRUSTED: tuple[Proxy, ...] = (ip_network("10.0.0.0/8"), ip_network("fd00::/8"))

@@ -5,9 +5,9 @@ from __future__ import annotations
 from twisted.internet.address import IPv6Address, UNIXAddress
 from twisted.trial.unittest import SynchronousTestCase
 
+from s3orchestrator.config.addresses import parse_proxy
 from s3orchestrator.config.features import RateLimitConfig
 from s3orchestrator.config.live import Live
-from s3orchestrator.config.scalars import parse_proxy
 from s3orchestrator.web.health import Health
 from s3orchestrator.web.root import Root
 from tests.unit.web.serving import Answers, Served, Wire, path_as_body
