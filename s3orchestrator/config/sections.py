@@ -12,31 +12,17 @@ from attrs import frozen
 
 from s3orchestrator.config.addresses import Url
 from s3orchestrator.config.features import (
-    PLACEMENTS,
     BackendCircuitBreakerConfig,
     CacheConfig,
     CircuitBreakerConfig,
-    CleanupQueueConfig,
     EncryptionConfig,
-    IntegrityConfig,
-    LifecycleConfig,
     NotificationsConfig,
     RateLimitConfig,
-    RebalanceConfig,
-    ReconcileConfig,
     RedisConfig,
-    ReplicationConfig,
     TelemetryConfig,
     UiConfig,
-    UsageFlushConfig,
 )
-from s3orchestrator.config.scalars import (
-    Duration,
-    Secret,
-    Size,
-    parse_duration,
-    parse_size,
-)
+from s3orchestrator.config.scalars import Duration, Secret, Size, parse_duration, parse_size
 from s3orchestrator.config.server import ServerConfig
 from s3orchestrator.config.settings import (
     Check,
@@ -47,6 +33,16 @@ from s3orchestrator.config.settings import (
     section,
     setting,
     several,
+)
+from s3orchestrator.config.upkeep import (
+    PLACEMENTS,
+    CleanupQueueConfig,
+    IntegrityConfig,
+    LifecycleConfig,
+    RebalanceConfig,
+    ReconcileConfig,
+    ReplicationConfig,
+    UsageFlushConfig,
 )
 
 

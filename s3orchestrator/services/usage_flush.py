@@ -14,8 +14,8 @@ from twisted.internet.defer import DeferredLock
 from twisted.internet.interfaces import IReactorTime
 
 from s3orchestrator.concurrency import finish
-from s3orchestrator.config.features import UsageFlushConfig
 from s3orchestrator.config.live import Live
+from s3orchestrator.config.upkeep import UsageFlushConfig
 from s3orchestrator.domain.records import Usage
 from s3orchestrator.domain.usage import Limits, is_close
 from s3orchestrator.interfaces import IBlobs, ICounters, IUsageLedger

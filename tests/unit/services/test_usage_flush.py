@@ -12,8 +12,8 @@ from twisted.trial.unittest import SynchronousTestCase
 from zope.interface import implementer
 
 from s3orchestrator.concurrency import start
-from s3orchestrator.config.features import UsageFlushConfig
 from s3orchestrator.config.live import Live
+from s3orchestrator.config.upkeep import UsageFlushConfig
 from s3orchestrator.counters.local import LocalCounters
 from s3orchestrator.domain.records import Backlog, Inventory, Usage
 from s3orchestrator.domain.usage import Counters, Limits
