@@ -18,6 +18,7 @@ from twisted.web.iweb import IBodyProducer
 from zope.interface import implementer
 
 from s3orchestrator.backends.faults import Fault, Faults, faulty_body, flipped, gather
+from s3orchestrator.backends.memory_uploads import Part, Uploads, check_numbers
 from s3orchestrator.errors import (
     BackendRefused,
     BackendUnavailable,
@@ -42,7 +43,6 @@ from s3orchestrator.protocol.ranges import ByteRange
 T = TypeVar("T")
 
 _MAX_NAME = 1024
-_MAX_PARTS = 10_000
 
 
 @frozen
@@ -63,16 +63,6 @@ class Held:
     modified_ms: int
     description: Description
     upload: str | None = None
-
-
-@frozen
-class _Begun:
-    """A multipart upload in progress; `parts` is changed."""
-
-    name: str
-    description: Description
-    initiated_ms: int
-    parts: dict[int, Held]
 
 
 _REFUSALS = (NameTaken, NoSuchBlob, NoSuchUpload, InvalidPart, BlobChanged)
@@ -96,10 +86,13 @@ class MemoryBackend:
     faults: Faults = Factory(Faults)
     objects: dict[str, Held] = Factory(dict)
     calls: list[Called] = Factory(list)
-    _uploads: dict[str, _Begun] = field(init=False, factory=dict)
+    _uploads: Uploads = field(init=False)
     _late: list[Callable[[], object]] = field(init=False, factory=list)
-    _next_upload: int = field(init=False, default=1)
     _etags: int = field(init=False, default=0)
+
+    @_uploads.default
+    def _no_uploads(self) -> Uploads:
+        return Uploads(self.name)
 
     def catch_up(self) -> None:
         """Do all the work that was late, now; what it cannot do any more is left out."""
@@ -111,10 +104,7 @@ class MemoryBackend:
     def copied(self, clock: IReactorTime) -> MemoryBackend:
         """Return another that holds the same now, and to which nothing goes wrong."""
         other = type(self)(self.name, clock, self.traits, objects=dict(self.objects))
-        other._uploads = {
-            number: evolve(begun, parts=dict(begun.parts)) for number, begun in self._uploads.items()
-        }
-        other._next_upload, other._etags = self._next_upload, self._etags
+        other._uploads, other._etags = self._uploads.copied(), self._etags
         return other
 
     def corrupt(self, name: str) -> None:
@@ -195,20 +185,13 @@ class MemoryBackend:
         """Begin with no parts."""
         _check_names(name)
         fault = await self._meet("create_upload", name)
-
-        def create() -> str:
-            upload_id = f"upload-{self._next_upload}"
-            self._next_upload += 1
-            self._uploads[upload_id] = _Begun(name, description, self._now_ms(), {})
-            return upload_id
-
-        return await self._answer(fault, create)
+        return await self._answer(fault, lambda: self._uploads.begin(name, description, self._now_ms()))
 
     async def put_part(self, name: str, upload_id: str, number: int, body: IBodyProducer) -> Stored:
         """Gather the body, then replace the part at once."""
-        _check_numbers([number])
+        check_numbers([number])
         fault = await self._meet("put_part", name)
-        self._upload(name, upload_id)
+        self._uploads.check(name, upload_id)
         data = await gather(body, fault, self._lost)
         return await self._answer(fault, lambda: self._hold_part(name, upload_id, number, data))
 
@@ -223,7 +206,7 @@ class MemoryBackend:
         source_etag: str | None = None,
     ) -> Stored:
         """Hold the bytes as a part, too."""
-        _check_numbers([number])
+        check_numbers([number])
         fault = await self._meet("copy_part", name)
 
         def copy() -> Stored:
@@ -242,7 +225,7 @@ class MemoryBackend:
         late: Mapping[str, str] | None = None,
     ) -> Stored:
         """Join the parts."""
-        _check_numbers([number for number, _ in parts])
+        check_numbers([number for number, _ in parts])
         fault = await self._meet("complete_upload", name)
         return await self._answer(
             fault, lambda: self._complete(name, upload_id, parts, exclusive, late or {})
@@ -251,12 +234,7 @@ class MemoryBackend:
     async def abort_upload(self, name: str, upload_id: str) -> None:
         """Forget the parts."""
         fault = await self._meet("abort_upload", name)
-
-        def abort() -> None:
-            if upload_id in self._uploads and self._uploads[upload_id].name == name:
-                del self._uploads[upload_id]
-
-        await self._answer(fault, abort)
+        await self._answer(fault, lambda: self._uploads.forget(name, upload_id))
 
     async def list_objects(
         self, prefix: str = "", after: str = "", limit: int = 1000
@@ -273,16 +251,7 @@ class MemoryBackend:
     async def list_uploads(self, prefix: str = "") -> Sequence[ListedUpload]:
         """Tell of all uploads, by name, then in the order in which they began."""
         fault = await self._meet("list_uploads", prefix)
-
-        def list_uploads() -> list[ListedUpload]:
-            found = [
-                ListedUpload(begun.name, upload_id, begun.initiated_ms)
-                for upload_id, begun in self._uploads.items()
-                if begun.name.startswith(prefix)
-            ]
-            return sorted(found, key=lambda upload: upload.name)
-
-        return await self._answer(fault, list_uploads)
+        return await self._answer(fault, lambda: self._uploads.listed(prefix))
 
     async def list_versions(self, name: str) -> Sequence[tuple[str, bool]]:
         """There are none."""
@@ -341,17 +310,10 @@ class MemoryBackend:
         self.objects[name] = held
         return Stored(held.etag)
 
-    def _upload(self, name: str, upload_id: str) -> _Begun:
-        begun = self._uploads.get(upload_id)
-        if begun is None or begun.name != name:
-            raise NoSuchUpload(f"{self.name}: no upload {upload_id!r} of {name!r}")
-        return begun
-
     def _hold_part(self, name: str, upload_id: str, number: int, data: bytes) -> Stored:
-        begun = self._upload(name, upload_id)
-        held = Held(data, self._etag_of(data), self._now_ms(), begun.description)
-        begun.parts[number] = held
-        return Stored(held.etag)
+        part = Part(data, self._etag_of(data))
+        self._uploads.put_part(name, upload_id, number, part)
+        return Stored(part.etag)
 
     def _complete(
         self,
@@ -364,19 +326,12 @@ class MemoryBackend:
         before = self.objects.get(name)
         if before is not None and before.upload == upload_id:
             return Stored(before.etag)
-        begun = self._upload(name, upload_id)
-        for number, etag in parts:
-            if number not in begun.parts or begun.parts[number].etag != etag:
-                raise InvalidPart(number, etag)
+        joined = self._uploads.join(name, upload_id, parts)
         self._refuse_taken("complete", name, exclusive)
-        joined = [begun.parts[number] for number, _ in parts]
-        digests = b"".join(md5(part.data, usedforsecurity=False).digest() for part in joined)
-        etag = f"{md5(digests, usedforsecurity=False).hexdigest()}-{len(joined)}"
-        data = b"".join(part.data for part in joined)
-        description = evolve(begun.description, meta={**begun.description.meta, **late})
-        self.objects[name] = Held(data, etag, self._now_ms(), description, upload_id)
-        del self._uploads[upload_id]
-        return Stored(etag)
+        description = evolve(joined.description, meta={**joined.description.meta, **late})
+        self.objects[name] = Held(joined.data, joined.etag, self._now_ms(), description, upload_id)
+        self._uploads.forget(name, upload_id)
+        return Stored(joined.etag)
 
     def _listed(self, name: str, fault: Fault | None) -> ListedObject:
         held = self.objects[name]
@@ -410,9 +365,3 @@ def _check_names(*names: str) -> None:
     for name in names:
         if not 0 < len(name.encode()) <= _MAX_NAME:
             raise BackendRefused(f"a name has 1 to {_MAX_NAME} bytes", status=400)
-
-
-def _check_numbers(numbers: Sequence[int]) -> None:
-    in_order = all(before < number for before, number in zip([0, *numbers], numbers, strict=False))
-    if not numbers or not in_order or numbers[-1] > _MAX_PARTS:
-        raise BackendRefused(f"parts are numbered 1 to {_MAX_PARTS}, in ascending order", status=400)

@@ -9,6 +9,7 @@ from twisted.internet.defer import Deferred
 from twisted.trial.unittest import SynchronousTestCase
 
 from s3orchestrator.backends.faults import Fault
+from s3orchestrator.bodies.sources import BytesBody
 from s3orchestrator.concurrency import start
 from s3orchestrator.domain.records import Part, Upload, UploadState
 from s3orchestrator.errors import (
@@ -241,7 +242,7 @@ class CompleteTests(MultipartCase):
     def test_backend_that_refuses_a_part(self) -> None:
         """It says so, and the upload is open again."""
         upload, parts = self.w.uploaded("k", LARGE)
-        self.a._uploads["upload-1"].parts.clear()
+        self.w.run(self.a.put_part(upload.blob.name, "upload-1", 1, BytesBody(b"another")))
         self.w.expect(InvalidPart, self.w.completing(upload, *parts))
         again = self.w.run(self.w.part(upload, 1, LARGE))
         self.complete(upload, again)
