@@ -2,21 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable
 
 from attrs import define, field
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IReactorTime
 
-from s3orchestrator.domain.owning import MARKER
 from s3orchestrator.domain.reconciling import Seen, compare, side_by_side
 from s3orchestrator.domain.records import Blob, BlobState, Finding
 from s3orchestrator.errors import BackendError, BackendRefused, NoSuchBlob
 from s3orchestrator.interfaces import IBackend, IBlobs, IUploads, ListedUpload
-
-PAGE = 1000
-# A directory is read whole for each page; services that give fewer at a time do so.
-LISTED_AT_ONCE = 10_000
+from s3orchestrator.objects.comparing import PAGE, objects_on, rows_of
 
 
 def _nobody(backend: str, compared: int) -> None:
@@ -45,8 +41,10 @@ class BackendChecker:
         list only may just have been written or deleted, so that it is looked at once more.
         """
         self._tell(backend.name, self._compared)
+        rows = rows_of(self._blobs, backend.name, self._breathe)
+        held = (Seen(listed.name, listed.size, listed.etag) async for listed in objects_on(backend))
         try:
-            async for row, seen in side_by_side(self._rows(backend.name), self._listing(backend)):
+            async for row, seen in side_by_side(rows, held):
                 self._compared += 1
                 if self._compared % PAGE == 0:
                     self._tell(backend.name, self._compared)
@@ -87,29 +85,6 @@ class BackendChecker:
         """Abort what `check` reported as a stray upload."""
         name, _, upload_id = finding.subject.removeprefix(f"{backend.name}: ").rpartition("?uploadId=")
         await backend.abort_upload(name, upload_id)
-
-    async def _rows(self, backend: str) -> AsyncIterator[Blob]:
-        after = ""
-        while True:
-            page: Sequence[Blob] = await self._blobs.names(backend, after, PAGE)
-            for blob in page:
-                yield blob
-            if len(page) < PAGE:
-                return
-            await self._breathe()
-            after = page[-1].name
-
-    async def _listing(self, backend: IBackend) -> AsyncIterator[Seen]:
-        after = ""
-        while True:
-            page = await backend.list_objects("", after, LISTED_AT_ONCE)
-            if not page:
-                return
-            for listed in page:
-                if listed.name == MARKER:
-                    continue  # it says whose the backend is, and is nobody's object
-                yield Seen(listed.name, listed.size, listed.etag)
-            after = page[-1].name
 
     async def _check_uploads(self, backend: IBackend) -> AsyncIterator[Finding]:
         for upload in await backend.list_uploads():

@@ -38,9 +38,9 @@ from s3orchestrator.interfaces import (
     Sighted,
     Stored,
 )
+from s3orchestrator.objects.comparing import objects_on, rows_of
 
 PAGE = 1000
-LISTED_AT_ONCE = 10_000
 
 
 @frozen
@@ -78,7 +78,7 @@ class Restorer:
         :raises BackendError: the backend does not answer; what was done is done, and may be begun again.
         """
         self._md5_etags = await _has_md5_etags(backend)
-        async for row, seen in side_by_side(self._rows(backend.name), _listing(backend)):
+        async for row, seen in side_by_side(rows_of(self._blobs, backend.name), objects_on(backend)):
             if seen is None:
                 assert row is not None
                 found = await self._missing(backend, row)
@@ -225,31 +225,9 @@ class Restorer:
                 return Place(bucket.name, bucket, stamp.key, is_plain=False)
         return Place(f"of {plain_name('...', stamp.key)!r}", None, stamp.key, is_plain=False)
 
-    async def _rows(self, backend: str) -> AsyncIterator[Blob]:
-        after = ""
-        while True:
-            page = await self._blobs.names(backend, after, PAGE)
-            for blob in page:
-                yield blob
-            if len(page) < PAGE:
-                return
-            after = page[-1].name
-
 
 async def _has_md5_etags(backend: IBackend) -> bool:
     """Tell from the marker how the backend makes ETags: nothing has been probed."""
     fetched = await backend.get(MARKER)
     text = await collect(fetched.body, LONGEST)
     return fetched.etag == md5(text, usedforsecurity=False).hexdigest()
-
-
-async def _listing(backend: IBackend) -> AsyncIterator[ListedObject]:
-    after = ""
-    while True:
-        page = await backend.list_objects("", after, LISTED_AT_ONCE)
-        if not page:
-            return
-        for listed in page:
-            if listed.name != MARKER:
-                yield listed
-        after = page[-1].name
