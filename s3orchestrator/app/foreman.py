@@ -19,6 +19,7 @@ from s3orchestrator.errors import OrchestratorError, StoreUnavailable
 from s3orchestrator.telemetry.exposition import OPENMETRICS, TEXT, Families
 from s3orchestrator.telemetry.figures import figures_of
 from s3orchestrator.telemetry.logging import RING, LogForm, current_level, make_logger, set_level
+from s3orchestrator.telemetry.ring import MOST_BYTES
 from s3orchestrator.telemetry.sums import Family, Sums, as_metrics
 from s3orchestrator.web.admin.desk import Desk, Inquiry
 from s3orchestrator.web.admin.instants import instant
@@ -26,12 +27,14 @@ from s3orchestrator.web.admin.relayed import Taken
 from s3orchestrator.web.metrics import Pages
 from s3orchestrator.workers.crew import GONE, Crew, Member, failures
 from s3orchestrator.workers.link import FailedElsewhere
-from s3orchestrator.workers.messages import Begin, packed
+from s3orchestrator.workers.messages import LINES_AT_ONCE, Begin, packed
 from s3orchestrator.workers.process import Process
 
 NOTE_EVERY = 15.0  # seconds; what a process counted since then is not known when it dies
 PATIENCE = 2.0  # seconds for an answer that somebody waits for
 LONG_PATIENCE = 20.0  # for one that takes work, or the ledger
+# With lines of the log, the oldest first, from each process: so many hold all that it may keep.
+MOST_MESSAGES = MOST_BYTES // LINES_AT_ONCE
 
 
 class Front(Protocol):
@@ -217,9 +220,13 @@ class Foreman:
 
     async def bring_lines(self) -> None:
         """See `IColleagues`."""
-        brought = await self._crew.ask("lines", seconds=PATIENCE)
-        lines = [tuple(line) for answer in brought.values() if isinstance(answer, list) for line in answer]
-        RING.add(sorted(lines))
+        for _ in range(MOST_MESSAGES):
+            brought = await self._crew.ask("lines", seconds=PATIENCE)
+            answers = [answer for answer in brought.values() if isinstance(answer, list)]
+            lines = [tuple(line) for answer in answers for line in answer]
+            if not lines:
+                return
+            RING.add(sorted(lines))
 
     async def flush_usage(self) -> None:
         """See `IColleagues`."""

@@ -33,11 +33,9 @@ from s3orchestrator.web.admin.status import named
 from s3orchestrator.web.health import Health
 from s3orchestrator.web.inherited import Inherited
 from s3orchestrator.workers.link import Link
-from s3orchestrator.workers.messages import Begin, Report, unpacked
+from s3orchestrator.workers.messages import LINES_AT_ONCE, Begin, Report, unpacked
 
 T = TypeVar("T")
-
-LINES_AT_ONCE = 1 << 20  # characters of the log in a message
 
 
 @define(eq=False)

@@ -14,6 +14,8 @@ from attrs import Factory, frozen
 from s3orchestrator import __version__
 from s3orchestrator.config.sections import Config
 
+LINES_AT_ONCE = 1 << 20  # characters of the log in a message, so that taking it is no long turn
+
 _PACKAGE = "s3orchestrator.config."
 _OTHERS = {(kind.__module__, kind.__name__): kind for kind in (IPv4Network, IPv6Network)}
 

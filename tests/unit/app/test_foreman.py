@@ -148,6 +148,20 @@ class TellingTests(ForemanCase):
         texts = [kept[-1] for kept in RING._kept]
         self.assertEqual(texts[-2:], ['{"msg": "of 100"}', '{"msg": "of 101"}'])
 
+    def test_many_lines(self) -> None:
+        """A process that has more than a message may hold is asked again, so that the latest are there."""
+        left = {100: ["1", "2", "3"], 101: ["4"]}
+
+        def take(pid: int) -> list[tuple[float, str, str, str]]:
+            return [(float(text), "info", "main", text) for text in (left[pid].pop(0),)] if left[pid] else []
+
+        for process in self.processes:
+            process.more["lines"] = lambda pid=process.pid: take(pid)
+        bringing = start(self.foreman.bring_lines())
+        self.pass_time(0.1)
+        self.successResultOf(bringing)
+        self.assertEqual(sorted(kept[-1] for kept in RING._kept if kept[-1] in "1234"), ["1", "2", "3", "4"])
+
     def test_flush(self) -> None:
         """That one could not record what it has used is said."""
         self.refusal = StoreUnavailable("away")
