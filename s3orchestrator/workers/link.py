@@ -92,7 +92,7 @@ class Link(Protocol):
         self._number = number = self._number + 1
         waiting: Deferred[Any] = Deferred(lambda _: self._leave(number))
         if not self._is_connected:
-            waiting.errback(StoreUnavailable("the process that has the ledger is away"))
+            waiting.errback(StoreUnavailable("the process at the other end is away"))
             return waiting
         self._say((_ASK, number, name, args))
         self._open[number] = _Question(waiting, unheard)
@@ -125,7 +125,7 @@ class Link(Protocol):
         asked, self._open = self._open, {}
         for question in asked.values():
             if not question.waiting.called:
-                question.waiting.errback(TransactionUnclear("the process that has the ledger went away"))
+                question.waiting.errback(TransactionUnclear("the process at the other end went away"))
         self._lost()
 
     def dataReceived(self, data: bytes) -> None:

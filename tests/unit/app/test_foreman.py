@@ -170,6 +170,17 @@ class TellingTests(ForemanCase):
         self.assertIn("worker 1: away", str(self.failureResultOf(flushing, StoreUnavailable).value))
 
 
+    def test_flush_of_one_that_dies(self) -> None:
+        """It is said who went away: the ledger is here, and is not."""
+        self.processes[1].more["flush_usage"] = Deferred
+        flushing = start(self.foreman.flush_usage())
+        self.pass_time()
+        self.processes[1].die()
+        self.pass_time()
+        error = self.failureResultOf(flushing, StoreUnavailable).value
+        self.assertEqual(str(error), "worker 2: the process at the other end went away")
+
+
 class ReloadTests(ForemanCase):
     def prepare(self) -> Deferred[Any]:
         self.heard.clear()
