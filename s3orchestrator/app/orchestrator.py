@@ -143,7 +143,7 @@ class Orchestrator:
             assert self._database is not None
             lent = lending(core, self._database)
             foreman = Foreman(core, number, lent, self._log_form, self._fail)
-            office = Office(core, background, health, foreman)
+            office = Office(core, background, health, foreman.as_one)
             doors = Gate(core, health, office, foreman, self._inherited)
         else:
             doors = Doors(core, health, Office(core, background, health), places, self._inherited)

@@ -126,7 +126,7 @@ class TellingTests(ForemanCase):
     def test_level(self) -> None:
         """So is the level of the log."""
         self.heard.clear()
-        self.foreman.set_level("debug")
+        self.foreman.as_one.set_level("debug")
         self.pass_time()
         self.assertEqual((self.told("log_level"), current_level()), ([100, 101], "debug"))
         self.processes[1].die()
@@ -135,14 +135,14 @@ class TellingTests(ForemanCase):
 
     def test_shown(self) -> None:
         """Operators see each, with the worst that any says of a backend."""
-        shown = [(one["worker"], one["pid"], one["serving"]) for one in self.foreman.shown()]
+        shown = [(one["worker"], one["pid"], one["serving"]) for one in self.foreman.as_one.shown()]
         self.assertEqual(shown, [(1, 100, True), (2, 101, True)])
-        self.assertEqual(list(self.foreman.breakers("a")), ["open", "open"])
-        self.assertEqual(list(self.foreman.breakers("b")), [])
+        self.assertEqual(list(self.foreman.as_one.breakers("a")), ["open", "open"])
+        self.assertEqual(list(self.foreman.as_one.breakers("b")), [])
 
     def test_lines(self) -> None:
         """Lines of all are in the ring, in the order of their time."""
-        bringing = start(self.foreman.bring_lines())
+        bringing = start(self.foreman.as_one.bring_lines())
         self.pass_time()
         self.successResultOf(bringing)
         texts = [kept[-1] for kept in RING._kept]
@@ -157,7 +157,7 @@ class TellingTests(ForemanCase):
 
         for process in self.processes:
             process.more["lines"] = lambda pid=process.pid: take(pid)
-        bringing = start(self.foreman.bring_lines())
+        bringing = start(self.foreman.as_one.bring_lines())
         self.pass_time(0.1)
         self.successResultOf(bringing)
         self.assertEqual(sorted(kept[-1] for kept in RING._kept if kept[-1] in "1234"), ["1", "2", "3", "4"])
@@ -165,15 +165,14 @@ class TellingTests(ForemanCase):
     def test_flush(self) -> None:
         """That one could not record what it has used is said."""
         self.refusal = StoreUnavailable("away")
-        flushing = start(self.foreman.flush_usage())
+        flushing = start(self.foreman.as_one.flush_usage())
         self.pass_time()
         self.assertIn("worker 1: away", str(self.failureResultOf(flushing, StoreUnavailable).value))
-
 
     def test_flush_of_one_that_dies(self) -> None:
         """It is said who went away: the ledger is here, and is not."""
         self.processes[1].more["flush_usage"] = Deferred
-        flushing = start(self.foreman.flush_usage())
+        flushing = start(self.foreman.as_one.flush_usage())
         self.pass_time()
         self.processes[1].die()
         self.pass_time()
@@ -254,7 +253,7 @@ class ReloadTests(ForemanCase):
 
 class FiguresTests(ForemanCase):
     def puts(self) -> float:
-        asking = start(self.foreman.families())
+        asking = start(self.foreman.as_one.families())
         self.pass_time(0.1)
         for metric, samples in self.successResultOf(asking):
             if metric.name == "puts":
@@ -272,7 +271,7 @@ class FiguresTests(ForemanCase):
         """One that does not answer is not waited for long: what it has said before counts."""
         self.assertEqual(self.puts(), 2)
         self.processes[0].more["figures"] = Deferred
-        asking = start(self.foreman.families())
+        asking = start(self.foreman.as_one.families())
         self.pass_time(2.5)
         self.successResultOf(asking)
 
