@@ -18,8 +18,8 @@ from s3orchestrator.telemetry.logging import RING, set_level
 from s3orchestrator.telemetry.ring import MOST_BYTES
 from s3orchestrator.telemetry.sums import Family, Sums, as_metrics
 from s3orchestrator.web.admin.instants import instant
-from s3orchestrator.workers.crew import Crew, Member, failures
 from s3orchestrator.workers.messages import LINES_AT_ONCE
+from s3orchestrator.workers.pool import Member, WorkerPool, failures
 
 NOTE_EVERY = 15.0  # seconds; what a process counted since then is not known when it dies
 PATIENCE = 2.0  # seconds for an answer that somebody waits for
@@ -31,13 +31,13 @@ MOST_MESSAGES = MOST_BYTES // LINES_AT_ONCE
 @define(eq=False)
 class AsOne:
     """
-    See `IColleagues`: those of `crew`, and this process.
+    See `IColleagues`: those of `pool`, and this process.
 
     From `begin` to `end` each is asked now and then for what it would take along if it died.
     """
 
     _core: Core
-    _crew: Crew
+    _pool: WorkerPool
     _sums: Sums = field(factory=Sums, init=False)
     _noting: LoopingCall = field(init=False)
 
@@ -73,23 +73,23 @@ class AsOne:
                 "requests": member.report.requests,
                 "connections": member.report.connections,
             }
-            for member in self._crew.members
+            for member in self._pool.members
         ]
 
     def breakers(self, backend: str) -> Sequence[str]:
         """See `IColleagues`."""
-        reports = [member.report for member in self._crew.serving]
+        reports = [member.report for member in self._pool.serving]
         return [report.breakers[backend] for report in reports if backend in report.breakers]
 
     def set_level(self, level: str) -> None:
         """See `IColleagues`."""
         set_level(level)
-        self._crew.tell("log_level", level)
+        self._pool.tell("log_level", level)
 
     async def bring_lines(self) -> None:
         """See `IColleagues`."""
         for _ in range(MOST_MESSAGES):
-            brought = await self._crew.ask("lines", seconds=PATIENCE)
+            brought = await self._pool.ask("lines", seconds=PATIENCE)
             answers = [answer for answer in brought.values() if isinstance(answer, list)]
             lines = [tuple(line) for answer in answers for line in answer]
             if not lines:
@@ -98,7 +98,7 @@ class AsOne:
 
     async def flush_usage(self) -> None:
         """See `IColleagues`."""
-        answers = await self._crew.ask("flush_usage", seconds=LONG_PATIENCE)
+        answers = await self._pool.ask("flush_usage", seconds=LONG_PATIENCE)
         for member, failure in failures(answers):
             raise StoreUnavailable(f"worker {member.number}: {failure.getErrorMessage()}")
 
@@ -109,7 +109,7 @@ class AsOne:
         return as_metrics(self._sums.all(own))
 
     async def _ask_for_figures(self) -> None:
-        await self._crew.ask("figures", seconds=PATIENCE, heard=self.heard_figures)
+        await self._pool.ask("figures", seconds=PATIENCE, heard=self.heard_figures)
 
     def _note(self) -> None:
         start(self._ask_for_figures())

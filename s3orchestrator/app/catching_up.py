@@ -10,9 +10,9 @@ from s3orchestrator.concurrency import start
 from s3orchestrator.config.sections import Config
 from s3orchestrator.errors import OrchestratorError
 from s3orchestrator.telemetry.logging import make_logger
-from s3orchestrator.workers.crew import GONE, Crew, Member, failures
 from s3orchestrator.workers.link import FailedElsewhere
 from s3orchestrator.workers.messages import packed
+from s3orchestrator.workers.pool import GONE, Member, WorkerPool, failures
 
 PATIENCE = 20.0  # seconds; it takes reading files, and perhaps the ledger
 
@@ -20,14 +20,14 @@ PATIENCE = 20.0  # seconds; it takes reading files, and perhaps the ledger
 @define(eq=False)
 class CatchingUp:
     """
-    Knows which configuration each of `crew` has, counted in generations.
+    Knows which configuration each of `pool` has, counted in generations.
 
     A process that begins has the one in force when it was started; one may come into force until it serves.
     """
 
     log = make_logger()
     _core: Core
-    _crew: Crew
+    _pool: WorkerPool
     _generation: int = field(default=0, init=False)
     _generations: dict[Member, int] = field(factory=dict, init=False)
 
@@ -45,7 +45,7 @@ class CatchingUp:
 
         :raises OrchestratorError: one of them cannot take it over; then none does.
         """
-        answers = await self._crew.ask("prepare", packed(new), seconds=PATIENCE)
+        answers = await self._pool.ask("prepare", packed(new), seconds=PATIENCE)
         for member, failure in failures(answers):
             if not failure.check(*GONE):
                 raise OrchestratorError(f"worker {member.number}: {failure.getErrorMessage()}")
@@ -57,7 +57,7 @@ class CatchingUp:
             for member in prepared:
                 self._generations[member] = self._generation
                 member.link.tell("take_over")
-            for member in self._crew.serving:
+            for member in self._pool.serving:
                 start(self.catch_up(member))
 
         return take_over

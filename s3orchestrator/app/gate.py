@@ -12,9 +12,9 @@ from s3orchestrator.app.certificates import Certificates
 from s3orchestrator.app.closing import CLEAN_LIMIT
 from s3orchestrator.app.core import FAREWELL, Core
 from s3orchestrator.app.doors import DRAIN_LIMIT, prepare
-from s3orchestrator.app.foreman import Foreman
 from s3orchestrator.app.office import Office
 from s3orchestrator.app.reloading import TakeOver
+from s3orchestrator.app.supervisor import Supervisor
 from s3orchestrator.config.sections import Config
 from s3orchestrator.web.health import Health
 from s3orchestrator.web.inherited import Inherited
@@ -28,7 +28,7 @@ END_LIMIT = DRAIN_LIMIT + CLEAN_LIMIT + FAREWELL + 5.0
 @define(eq=False)
 class Gate:
     """
-    Listens, from `open` to `close`, and has `foreman` see to those who connect.
+    Listens, from `open` to `close`, and has `supervisor` see to those who connect.
 
     A socket is one and the same in all processes. So who has connected, and was not accepted yet when a
     process died, is accepted by another; and while none is there they wait.
@@ -37,14 +37,14 @@ class Gate:
     _core: Core
     _health: Health
     _office: Office
-    _foreman: Foreman
+    _supervisor: Supervisor
     _inherited: Inherited
     _listeners: list[Listener] = field(factory=list, init=False)
     certificates: Certificates = field(init=False)
 
     def __attrs_post_init__(self) -> None:
         self.certificates = Certificates(lambda: self._tls, self._core.reactor)
-        self._foreman.front = self._office
+        self._supervisor.front = self._office
 
     @property
     def _tls(self) -> Sequence[ServerTls]:
@@ -71,8 +71,8 @@ class Gate:
                 self._listeners.append(listener)
             tell_of_unused(self._inherited)
             self.certificates.look()
-            self._foreman.sockets = [listener.descriptors for listener in self._listeners]
-            await self._foreman.open()
+            self._supervisor.sockets = [listener.descriptors for listener in self._listeners]
+            await self._supervisor.open()
         except BaseException:
             await self._stop_listening()
             await self._office.close()
@@ -83,20 +83,20 @@ class Gate:
         return prepare(self._tls, self.certificates.look)
 
     def prepare_others(self, new: Config) -> Coroutine[Any, Any, TakeOver]:
-        """As `Foreman.prepare`."""
-        return self._foreman.prepare(new)
+        """As `Supervisor.prepare`."""
+        return self._supervisor.prepare(new)
 
     def say_ready(self, ready: bool) -> None:
         """Tell balancers whether to send requests, whoever they ask."""
         self._health.ready = ready
-        self._foreman.say_ready(ready)
+        self._supervisor.say_ready(ready)
 
     async def close(self) -> None:
         """Refuse new connections, and let what is in flight finish within a limit."""
-        await self._foreman.stop_listening()
+        await self._supervisor.stop_listening()
         await self._stop_listening()
         await self._office.stop()
-        await self._foreman.stop(END_LIMIT)
+        await self._supervisor.stop(END_LIMIT)
         await self._office.close()
 
     async def _stop_listening(self) -> None:

@@ -16,8 +16,8 @@ from s3orchestrator.store.operations import ILedger
 from s3orchestrator.store.owners import end
 from s3orchestrator.store.sqlite import SqliteDatabase
 from s3orchestrator.telemetry.logging import make_logger
-from s3orchestrator.workers.crew import Member
 from s3orchestrator.workers.ledger_server import Client, LedgerServer
+from s3orchestrator.workers.pool import Member
 
 PATIENCE = 5.0  # seconds for the ledger; without it a lease lapses by itself
 

@@ -12,7 +12,6 @@ from s3orchestrator.app.background import HOUR, Background, Services
 from s3orchestrator.app.closing import close
 from s3orchestrator.app.core import Core, Wrapping, build_core
 from s3orchestrator.app.doors import Doors, IDoors
-from s3orchestrator.app.foreman import Foreman
 from s3orchestrator.app.gate import Gate
 from s3orchestrator.app.ledgers import open_ledger
 from s3orchestrator.app.lending import lending
@@ -20,6 +19,7 @@ from s3orchestrator.app.notifying import Notifier
 from s3orchestrator.app.office import Office
 from s3orchestrator.app.process import processes
 from s3orchestrator.app.reloading import Reloader, Source, TakingOver, quotas_of
+from s3orchestrator.app.supervisor import Supervisor
 from s3orchestrator.concurrency import start as begin
 from s3orchestrator.config.live import InForce
 from s3orchestrator.config.sections import Config
@@ -142,9 +142,9 @@ class Orchestrator:
         if number > 1:
             assert self._database is not None
             lent = lending(core, self._database)
-            foreman = Foreman(core, number, lent, self._log_form, self._fail)
-            office = Office(core, background, health, foreman.as_one)
-            doors = Gate(core, health, office, foreman, self._inherited)
+            supervisor = Supervisor(core, number, lent, self._log_form, self._fail)
+            office = Office(core, background, health, supervisor.as_one)
+            doors = Gate(core, health, office, supervisor, self._inherited)
         else:
             doors = Doors(core, health, Office(core, background, health), places, self._inherited)
         if any(listener.tls.enabled for listener in places):

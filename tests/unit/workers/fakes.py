@@ -36,7 +36,7 @@ class Wire:
 
 @define(eq=False)
 class FakeProcess:
-    """A process, as far as the crew can tell; `begin` is what it does when it is told to."""
+    """A process, as far as the pool can tell; `begin` is what it does when it is told to."""
 
     pid: int
     clock: Clock

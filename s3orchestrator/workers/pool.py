@@ -54,8 +54,8 @@ class Member:
 Heard = Callable[[Member, Any], object]
 
 
-class Employer(Protocol):
-    """Whom the crew works for."""
+class ISupervisor(Protocol):
+    """Who starts the processes of a pool, tells them what to do, and sees to what they leave behind."""
 
     def started(self, begin: Begin) -> Process:
         """
@@ -81,12 +81,12 @@ class Employer(Protocol):
 
 
 @define(eq=False)
-class Crew:
+class WorkerPool:
     """So many processes, from `open` to `stop`."""
 
     log = make_logger()
     _size: int
-    _employer: Employer
+    _supervisor: ISupervisor
     _reactor: Any
     _members: dict[int, Member] = field(factory=dict, init=False)
     _restarts: dict[int, Restarts] = field(factory=dict, init=False)
@@ -147,12 +147,12 @@ class Crew:
 
     async def _have(self, number: int) -> float | None:
         """Have one process until it is gone; returns how many seconds it served, None if it never did."""
-        begin = self._employer.begin(number)
-        process = self._employer.started(begin)
+        begin = self._supervisor.begin(number)
+        process = self._supervisor.started(begin)
         lost, answers = Deferred[None](), dict[str, Callable[..., object]]()
         link = Link(answers, lambda: lost.callback(None), self._reactor)
         member = Member(number, process, link, self._reactor.seconds())
-        answers.update(self._employer.answers(member))
+        answers.update(self._supervisor.answers(member))
         self._members[number] = member
         process.connect(link)
         beginning = start(self._begin(member, begin))
@@ -162,7 +162,7 @@ class Crew:
         del self._members[number]
         self._tell_end(member, status)
         try:
-            await self._employer.is_gone(member)
+            await self._supervisor.is_gone(member)
         except Exception:
             # Whatever it is: the place must not stay empty for it.
             self.log.failure("worker {number} has left something behind", number=number)
@@ -181,7 +181,7 @@ class Crew:
         member.since = self._reactor.seconds()
         member.is_serving = True
         try:
-            await self._employer.serves(member)
+            await self._supervisor.serves(member)
         except GONE:
             return
         if self._opened is not None and len(self.serving) == self._size and not self._opened.called:
@@ -212,7 +212,7 @@ class Crew:
     def _give_up(self) -> None:
         if not self._is_stopping:
             self._is_stopping = True
-            self._employer.gave_up("none of the workers can be started any more")
+            self._supervisor.gave_up("none of the workers can be started any more")
 
     async def _sleep(self, number: int, seconds: float) -> None:
         self._waking[number] = waking = Deferred[None]()

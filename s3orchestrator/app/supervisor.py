@@ -20,8 +20,8 @@ from s3orchestrator.telemetry.logging import LogForm, current_level
 from s3orchestrator.web.admin.desk import Desk, Inquiry
 from s3orchestrator.web.admin.relayed import Taken
 from s3orchestrator.web.metrics import Pages
-from s3orchestrator.workers.crew import Crew, Member
 from s3orchestrator.workers.messages import Begin, packed
+from s3orchestrator.workers.pool import Member, WorkerPool
 from s3orchestrator.workers.process import Process
 
 PATIENCE = 2.0  # seconds for an answer that somebody waits for
@@ -37,7 +37,7 @@ class Front(Protocol):
 
 
 @define(eq=False)
-class Foreman:
+class Supervisor:
     """
     Has `size` processes serve at `sockets`, which are known by the time that it opens.
 
@@ -53,48 +53,48 @@ class Foreman:
     sockets: Sequence[Sequence[int]] = field(factory=list, init=False)
     front: Front = field(init=False)
     as_one: AsOne = field(init=False)
-    _crew: Crew = field(init=False)
+    _pool: WorkerPool = field(init=False)
     _catching_up: CatchingUp = field(init=False)
     _is_ready: bool = field(default=False, init=False)
 
     def __attrs_post_init__(self) -> None:
-        self._crew = Crew(self._size, self, self._core.reactor)
-        self._catching_up = CatchingUp(self._core, self._crew)
-        self.as_one = AsOne(self._core, self._crew)
+        self._pool = WorkerPool(self._size, self, self._core.reactor)
+        self._catching_up = CatchingUp(self._core, self._pool)
+        self.as_one = AsOne(self._core, self._pool)
 
     async def open(self) -> None:
         """:raises WorkersError: one of them cannot start; none is left then."""
-        await self._crew.open()
+        await self._pool.open()
         self.as_one.begin()
 
     def say_ready(self, ready: bool) -> None:
         """Have all of them tell balancers whether to send requests."""
         self._is_ready = ready
-        self._crew.tell("ready", ready)
+        self._pool.tell("ready", ready)
 
     async def stop_listening(self) -> None:
         """Have no more connections accepted, by nobody."""
-        self._crew.replace_no_more()
-        await self._crew.ask("stop_listening", seconds=PATIENCE)
+        self._pool.replace_no_more()
+        await self._pool.ask("stop_listening", seconds=PATIENCE)
 
     async def stop(self, seconds: float) -> None:
         """Let all finish what they are doing, within so many seconds."""
         self.as_one.end()
         await self.as_one.bring_lines()
-        await self._crew.stop(seconds, self._heard_last)
+        await self._pool.stop(seconds, self._heard_last)
 
     async def prepare(self, new: Config) -> TakeOver:
         """See `CatchingUp`."""
         return await self._catching_up.prepare(new)
 
     def started(self, begin: Begin) -> Process:
-        """See `Employer`."""
+        """See `ISupervisor`."""
         descriptors = [each for place in begin.sockets for each in place]
         everything = [*descriptors, *begin.more]
         return Process.started(begin.number, everything, self._form, self._core.reactor)
 
     def begin(self, number: int) -> Begin:
-        """See `Employer`."""
+        """See `ISupervisor`."""
         return Begin(
             number,
             self._size,
@@ -105,7 +105,7 @@ class Foreman:
         )
 
     def answers(self, member: Member) -> Mapping[str, Callable[..., Any]]:
-        """See `Employer`."""
+        """See `ISupervisor`."""
         self._catching_up.begins(member)
         return {
             "admin": self._answer_operator,
@@ -114,19 +114,19 @@ class Foreman:
         }
 
     async def serves(self, member: Member) -> None:
-        """See `Employer`."""
+        """See `ISupervisor`."""
         await self._catching_up.catch_up(member)
         member.link.tell("log_level", current_level())
         member.link.tell("ready", self._is_ready)
 
     async def is_gone(self, member: Member) -> None:
-        """See `Employer`."""
+        """See `ISupervisor`."""
         self._catching_up.is_gone(member)
         self.as_one.is_gone(member)
         await self._lending.gone(member)
 
     def gave_up(self, reason: str) -> None:
-        """See `Employer`."""
+        """See `ISupervisor`."""
         self._failed(reason)
 
     async def _answer_operator(self, inquiry: Sequence[Any], taken: Sequence[Any]) -> tuple[Any, ...]:

@@ -11,15 +11,15 @@ from twisted.internet.defer import Deferred
 from twisted.logger import capturedLogs, formatEvent
 from twisted.trial.unittest import SynchronousTestCase
 
-from s3orchestrator.app.foreman import Foreman
+from s3orchestrator.app.supervisor import Supervisor
 from s3orchestrator.concurrency import start
 from s3orchestrator.config.sections import Config
 from s3orchestrator.errors import OrchestratorError, StoreUnavailable
 from s3orchestrator.telemetry.logging import RING, current_level, set_level
 from s3orchestrator.telemetry.sums import Family
 from s3orchestrator.testing.harness import Harness
-from s3orchestrator.workers.crew import Member
 from s3orchestrator.workers.messages import Begin, unpacked
+from s3orchestrator.workers.pool import Member
 from tests.unit.workers.fakes import FakeProcess
 
 
@@ -38,7 +38,7 @@ class NothingLent:
         self.left.append(member.process.pid)
 
 
-class _Foreman(Foreman):
+class _Supervisor(Supervisor):
     """Starts processes that are none."""
 
     start: Callable[[Begin], Any]
@@ -47,7 +47,7 @@ class _Foreman(Foreman):
         return self.start(begin)
 
 
-class ForemanCase(SynchronousTestCase):
+class SupervisorCase(SynchronousTestCase):
     def setUp(self) -> None:
         self.h = Harness()
         self.begun: list[Begin] = []
@@ -56,11 +56,11 @@ class ForemanCase(SynchronousTestCase):
         self.refusal: Exception | None = None
         self.begins: Callable[[], Any] = lambda: ((), 0, 0, {"a": "open"})
         self.lent = NothingLent()
-        self.foreman = _Foreman(self.h.core, 2, self.lent, "json", self.heard.append)  # type: ignore[arg-type]
-        self.foreman.start = self.started
-        self.foreman.sockets = [[5], [6, 7]]
+        self.supervisor = _Supervisor(self.h.core, 2, self.lent, "json", self.heard.append)  # type: ignore[arg-type]
+        self.supervisor.start = self.started
+        self.supervisor.sockets = [[5], [6, 7]]
         self.addCleanup(set_level, current_level())
-        opening = start(self.foreman.open())
+        opening = start(self.supervisor.open())
         self.pass_time()
         self.successResultOf(opening)
 
@@ -103,7 +103,7 @@ class ForemanCase(SynchronousTestCase):
         return evolve(config, rate_limit=evolve(config.rate_limit, burst=77))
 
 
-class TellingTests(ForemanCase):
+class TellingTests(SupervisorCase):
     def test_begin(self) -> None:
         """Each is told what is in force, who it is, and what it has inherited."""
         first, second = self.begun
@@ -115,7 +115,7 @@ class TellingTests(ForemanCase):
         """Whether we are ready is told all, and those that come later."""
         self.assertEqual([each for each in self.heard if each[1] == "ready" and each[2]], [])
         self.heard.clear()
-        self.foreman.say_ready(True)
+        self.supervisor.say_ready(True)
         self.pass_time()
         self.assertEqual(self.told("ready"), [100, 101])
         self.processes[0].die()
@@ -126,7 +126,7 @@ class TellingTests(ForemanCase):
     def test_level(self) -> None:
         """So is the level of the log."""
         self.heard.clear()
-        self.foreman.as_one.set_level("debug")
+        self.supervisor.as_one.set_level("debug")
         self.pass_time()
         self.assertEqual((self.told("log_level"), current_level()), ([100, 101], "debug"))
         self.processes[1].die()
@@ -135,14 +135,14 @@ class TellingTests(ForemanCase):
 
     def test_shown(self) -> None:
         """Operators see each, with the worst that any says of a backend."""
-        shown = [(one["worker"], one["pid"], one["serving"]) for one in self.foreman.as_one.shown()]
+        shown = [(one["worker"], one["pid"], one["serving"]) for one in self.supervisor.as_one.shown()]
         self.assertEqual(shown, [(1, 100, True), (2, 101, True)])
-        self.assertEqual(list(self.foreman.as_one.breakers("a")), ["open", "open"])
-        self.assertEqual(list(self.foreman.as_one.breakers("b")), [])
+        self.assertEqual(list(self.supervisor.as_one.breakers("a")), ["open", "open"])
+        self.assertEqual(list(self.supervisor.as_one.breakers("b")), [])
 
     def test_lines(self) -> None:
         """Lines of all are in the ring, in the order of their time."""
-        bringing = start(self.foreman.as_one.bring_lines())
+        bringing = start(self.supervisor.as_one.bring_lines())
         self.pass_time()
         self.successResultOf(bringing)
         texts = [kept[-1] for kept in RING._kept]
@@ -157,7 +157,7 @@ class TellingTests(ForemanCase):
 
         for process in self.processes:
             process.more["lines"] = lambda pid=process.pid: take(pid)
-        bringing = start(self.foreman.as_one.bring_lines())
+        bringing = start(self.supervisor.as_one.bring_lines())
         self.pass_time(0.1)
         self.successResultOf(bringing)
         self.assertEqual(sorted(kept[-1] for kept in RING._kept if kept[-1] in "1234"), ["1", "2", "3", "4"])
@@ -165,14 +165,14 @@ class TellingTests(ForemanCase):
     def test_flush(self) -> None:
         """That one could not record what it has used is said."""
         self.refusal = StoreUnavailable("away")
-        flushing = start(self.foreman.as_one.flush_usage())
+        flushing = start(self.supervisor.as_one.flush_usage())
         self.pass_time()
         self.assertIn("worker 1: away", str(self.failureResultOf(flushing, StoreUnavailable).value))
 
     def test_flush_of_one_that_dies(self) -> None:
         """It is said who went away: the ledger is here, and is not."""
         self.processes[1].more["flush_usage"] = Deferred
-        flushing = start(self.foreman.as_one.flush_usage())
+        flushing = start(self.supervisor.as_one.flush_usage())
         self.pass_time()
         self.processes[1].die()
         self.pass_time()
@@ -180,10 +180,10 @@ class TellingTests(ForemanCase):
         self.assertEqual(str(error), "worker 2: the process at the other end went away")
 
 
-class ReloadTests(ForemanCase):
+class ReloadTests(SupervisorCase):
     def prepare(self) -> Deferred[Any]:
         self.heard.clear()
-        preparing = start(self.foreman.prepare(self.changed()))
+        preparing = start(self.supervisor.prepare(self.changed()))
         self.pass_time()
         return preparing
 
@@ -251,9 +251,9 @@ class ReloadTests(ForemanCase):
         self.assertEqual(unpacked(self.begun[-1].config).rate_limit.burst, 77)
 
 
-class FiguresTests(ForemanCase):
+class FiguresTests(SupervisorCase):
     def puts(self) -> float:
-        asking = start(self.foreman.as_one.families())
+        asking = start(self.supervisor.as_one.families())
         self.pass_time(0.1)
         for metric, samples in self.successResultOf(asking):
             if metric.name == "puts":
@@ -271,13 +271,13 @@ class FiguresTests(ForemanCase):
         """One that does not answer is not waited for long: what it has said before counts."""
         self.assertEqual(self.puts(), 2)
         self.processes[0].more["figures"] = Deferred
-        asking = start(self.foreman.as_one.families())
+        asking = start(self.supervisor.as_one.families())
         self.pass_time(2.5)
         self.successResultOf(asking)
 
     def test_farewell(self) -> None:
         """What a process says last is counted, although it has ended."""
-        stopping = start(self.foreman.stop(10.0))
+        stopping = start(self.supervisor.stop(10.0))
         self.pass_time(1.0)
         self.successResultOf(stopping)
         self.assertEqual(self.lent.left, [100, 101])

@@ -13,14 +13,14 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from s3orchestrator.concurrency import start
 from s3orchestrator.errors import OrchestratorError
-from s3orchestrator.workers.crew import ASK_EVERY, MOST_UNANSWERED, Crew, Member, WorkersError
 from s3orchestrator.workers.messages import Begin
+from s3orchestrator.workers.pool import ASK_EVERY, MOST_UNANSWERED, Member, WorkerPool, WorkersError
 from s3orchestrator.workers.restarts import GIVEN_UP
 from tests.unit.workers.fakes import FakeProcess
 
 
-class CrewCase(SynchronousTestCase):
-    """A crew of two, and whom it works for."""
+class PoolCase(SynchronousTestCase):
+    """A pool of two, and whom it works for."""
 
     def setUp(self) -> None:
         self.clock = Clock()
@@ -29,9 +29,9 @@ class CrewCase(SynchronousTestCase):
         self.said: dict[int, Any] = {}
         self.begins: Callable[[], Any] = lambda: ((),)
         self.room, self.is_broken = True, False
-        self.crew = Crew(2, self, self.clock)
+        self.pool = WorkerPool(2, self, self.clock)
 
-    # --- Employer
+    # --- ISupervisor
 
     def started(self, begin: Begin) -> Any:
         if not self.room:
@@ -63,7 +63,7 @@ class CrewCase(SynchronousTestCase):
         self.clock.pump([0.01] * max(1, round(seconds / 0.01)))
 
     def open(self) -> None:
-        opening = start(self.crew.open())
+        opening = start(self.pool.open())
         self.pass_time()
         self.successResultOf(opening)
         self.heard.clear()
@@ -73,10 +73,10 @@ class CrewCase(SynchronousTestCase):
         self.pass_time(0.05)
 
     def pids(self) -> list[int]:
-        return [member.process.pid for member in self.crew.serving]
+        return [member.process.pid for member in self.pool.serving]
 
 
-class OpenTests(CrewCase):
+class OpenTests(PoolCase):
     def test_all_serve(self) -> None:
         """It is open when each of them serves."""
         waiting: list[Deferred[Any]] = []
@@ -86,7 +86,7 @@ class OpenTests(CrewCase):
             return waiting[-1]
 
         self.begins = begins
-        opening = start(self.crew.open())
+        opening = start(self.pool.open())
         self.pass_time()
         waiting[0].callback(((),))
         self.pass_time()
@@ -102,17 +102,17 @@ class OpenTests(CrewCase):
     def test_cannot_begin(self) -> None:
         """One that says why it cannot is the end of all; nothing is left of any of them."""
         self.begins = self.refuse
-        opening = start(self.crew.open())
+        opening = start(self.pool.open())
         self.pass_time()
         error = self.failureResultOf(opening, WorkersError).value
         self.assertIn("cannot start: the ledger cannot be opened", str(error))
-        self.assertEqual((self.crew.members, [each.status for each in self.processes]), ([], [-9, -9]))
+        self.assertEqual((self.pool.members, [each.status for each in self.processes]), ([], [-9, -9]))
         self.assertEqual(self.clock.getDelayedCalls(), [])
 
     def test_dies_at_once(self) -> None:
         """So is one that dies before it has said anything."""
         self.begins = Deferred
-        opening = start(self.crew.open())
+        opening = start(self.pool.open())
         self.pass_time()
         self.processes[1].die(7)
         self.pass_time()
@@ -123,22 +123,22 @@ class OpenTests(CrewCase):
     def test_no_room(self) -> None:
         """So is one for which there is no room."""
         self.room = False
-        opening = start(self.crew.open())
+        opening = start(self.pool.open())
         self.pass_time()
         self.assertIn("Cannot allocate memory", str(self.failureResultOf(opening, WorkersError).value))
 
     def test_told_to_stop(self) -> None:
         """Told to stop meanwhile, none is left."""
         self.begins = Deferred
-        opening = start(self.crew.open())
+        opening = start(self.pool.open())
         self.pass_time()
         opening.cancel()
         self.pass_time()
         self.failureResultOf(opening)
-        self.assertEqual((self.crew.members, self.clock.getDelayedCalls()), ([], []))
+        self.assertEqual((self.pool.members, self.clock.getDelayedCalls()), ([], []))
 
 
-class DeathTests(CrewCase):
+class DeathTests(PoolCase):
     def test_replaced(self) -> None:
         """One that dies is replaced, once nothing is left of it; the log says how it ended."""
         self.open()
@@ -177,7 +177,7 @@ class DeathTests(CrewCase):
         self.die(1)
         self.pass_time(60)
         self.assertEqual(self.heard[-1], "none of the workers can be started any more")
-        self.assertEqual(self.crew.members, [])
+        self.assertEqual(self.pool.members, [])
 
     def refuse(self) -> Any:
         raise OrchestratorError("no")
@@ -197,15 +197,15 @@ class DeathTests(CrewCase):
         """How each fares is known a few seconds later."""
         self.open()
         self.pass_time(ASK_EVERY + 0.1)
-        self.assertEqual([member.report.requests for member in self.crew.members], [1, 1])
+        self.assertEqual([member.report.requests for member in self.pool.members], [1, 1])
 
 
-class StopTests(CrewCase):
+class StopTests(PoolCase):
     def stop(self, seconds: float = 10.0) -> Deferred[None]:
         def hear(member: Member, answer: Any) -> None:
             self.said[member.number] = answer
 
-        stopping = start(self.crew.stop(seconds, hear))
+        stopping = start(self.pool.stop(seconds, hear))
         self.pass_time()
         return stopping
 
@@ -238,12 +238,12 @@ class StopTests(CrewCase):
         stopping = self.stop()
         self.pass_time(1)
         self.successResultOf(stopping)
-        self.assertEqual((self.crew.members, self.clock.getDelayedCalls()), ([], []))
+        self.assertEqual((self.pool.members, self.clock.getDelayedCalls()), ([], []))
 
     def test_about_to_stop(self) -> None:
         """Nobody takes the place of one that dies when the others have been told to take no more clients."""
         self.open()
-        self.crew.replace_no_more()
+        self.pool.replace_no_more()
         self.die(0)
         self.assertEqual((self.pids(), self.heard), ([101], ["1 is gone"]))
         stopping = self.stop()
@@ -262,7 +262,7 @@ class StopTests(CrewCase):
         self.begins = begins
         self.die(0)
         self.assertEqual((len(begun), self.pids()), (1, [101]))
-        self.crew.replace_no_more()
+        self.pool.replace_no_more()
         self.pass_time()
         begun[0].callback(((),))
         self.pass_time()
@@ -274,7 +274,7 @@ class StopTests(CrewCase):
     def test_asked(self) -> None:
         """All are asked at once; what one cannot answer any more is a failure, and the others are heard."""
         self.open()
-        asking = start(self.crew.ask("word", seconds=1.0))
+        asking = start(self.pool.ask("word", seconds=1.0))
         self.processes[0].die()
         self.pass_time(0.1)
         answers = {member.number: answer for member, answer in self.successResultOf(asking).items()}
