@@ -14,8 +14,8 @@ from s3orchestrator.services.jobs import Jobs
 from s3orchestrator.store.browse import Browse
 from s3orchestrator.telemetry.logging import RING
 from s3orchestrator.web.admin.access import Access
+from s3orchestrator.web.admin.api import AdminApi
 from s3orchestrator.web.admin.cleanup import CleanupQueue
-from s3orchestrator.web.admin.desk import Desk
 from s3orchestrator.web.admin.ledger import Checks, UsageFlush
 from s3orchestrator.web.admin.locations import Locations
 from s3orchestrator.web.admin.logs import LogLevel, Logs
@@ -39,7 +39,7 @@ class Administration:
     def __attrs_post_init__(self) -> None:
         self._jobs = Jobs(self._core.reactor)
 
-    def desk(self) -> Desk | None:
+    def api(self) -> AdminApi | None:
         """Return who answers below `/admin/api/`, None where no token is configured."""
         core, colleagues = self._core, self._colleagues
         token = core.config.ui.api_token
@@ -66,7 +66,7 @@ class Administration:
             Logs(RING, colleagues.bring_lines),
             ReloadStatus(core.in_force),
         )
-        return Desk(routes, Access.of(token, core.reactor), core.reactor)
+        return AdminApi(routes, Access.of(token, core.reactor), core.reactor)
 
     async def stop(self) -> None:
         """Break off what is under way."""

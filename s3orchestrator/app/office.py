@@ -12,7 +12,7 @@ from s3orchestrator.app.background import Background
 from s3orchestrator.app.colleagues import Alone, IColleagues
 from s3orchestrator.app.core import Core
 from s3orchestrator.app.monitoring import Monitoring
-from s3orchestrator.web.admin.desk import Desk
+from s3orchestrator.web.admin.api import AdminApi
 from s3orchestrator.web.admin.resource import AdminResource
 from s3orchestrator.web.health import Health
 from s3orchestrator.web.inherited import Inherited
@@ -50,17 +50,17 @@ class Office:
     _colleagues: IColleagues = Factory(Alone)
     _administration: Administration = field(init=False)
     _monitoring: Monitoring = field(init=False)
-    desk: Desk | None = field(init=False)
+    api: AdminApi | None = field(init=False)
 
     def __attrs_post_init__(self) -> None:
         self._administration = Administration(self._core, self._background, self._colleagues)
         self._monitoring = Monitoring(self._core, self._health, self._colleagues.families)
-        self.desk = self._administration.desk()
+        self.api = self._administration.api()
 
     @property
     def admin(self) -> Resource | None:
         """See `IOffice`."""
-        return AdminResource(self.desk.answer) if self.desk is not None else None
+        return AdminResource(self.api.answer) if self.api is not None else None
 
     @property
     def pages(self) -> Pages:

@@ -12,7 +12,7 @@ from s3orchestrator.app.core import Core
 from s3orchestrator.telemetry.exposition import OPENMETRICS, Format
 from s3orchestrator.telemetry.lag import ReactorLag
 from s3orchestrator.web.admin.access import Access
-from s3orchestrator.web.admin.desk import Inquiry, Reply
+from s3orchestrator.web.admin.api import AdminRequest, Reply
 from s3orchestrator.web.admin.relayed import Taken, passing_on
 from s3orchestrator.web.admin.resource import AdminResource
 from s3orchestrator.web.inherited import Inherited
@@ -51,8 +51,8 @@ class Outpost:
         """Measure no more."""
         self._lag.stop()
 
-    async def _ask(self, inquiry: Inquiry, taken: Taken) -> Reply:
-        answer: Any = await self._link.ask("admin", attrs.astuple(inquiry), attrs.astuple(taken))
+    async def _ask(self, request: AdminRequest, taken: Taken) -> Reply:
+        answer: Any = await self._link.ask("admin", attrs.astuple(request), attrs.astuple(taken))
         return Reply(*answer)
 
     async def _page(self, form: Format) -> bytes:

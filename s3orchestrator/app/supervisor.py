@@ -17,7 +17,7 @@ from s3orchestrator.config.sections import Config
 from s3orchestrator.errors import OrchestratorError
 from s3orchestrator.telemetry.exposition import OPENMETRICS, TEXT
 from s3orchestrator.telemetry.logging import LogForm, current_level
-from s3orchestrator.web.admin.desk import Desk, Inquiry
+from s3orchestrator.web.admin.api import AdminApi, AdminRequest
 from s3orchestrator.web.admin.relayed import Taken
 from s3orchestrator.web.metrics import Pages
 from s3orchestrator.workers.messages import Begin, packed
@@ -31,7 +31,7 @@ class Front(Protocol):
     """Those here who answer what is asked elsewhere."""
 
     @property
-    def desk(self) -> Desk | None: ...
+    def api(self) -> AdminApi | None: ...
     @property
     def pages(self) -> Pages: ...
 
@@ -129,11 +129,11 @@ class Supervisor:
         """See `ISupervisor`."""
         self._failed(reason)
 
-    async def _answer_operator(self, inquiry: Sequence[Any], taken: Sequence[Any]) -> tuple[Any, ...]:
-        desk = self.front.desk
-        if desk is None:
+    async def _answer_operator(self, asked: Sequence[Any], taken: Sequence[Any]) -> tuple[Any, ...]:
+        api = self.front.api
+        if api is None:
             raise OrchestratorError("nobody is here for operators")
-        return attrs.astuple(await desk.answer(Inquiry(*inquiry), Taken(*taken).read))
+        return attrs.astuple(await api.answer(AdminRequest(*asked), Taken(*taken).read))
 
     async def _page(self, is_openmetrics: bool) -> bytes:
         return await self.front.pages.get(OPENMETRICS if is_openmetrics else TEXT)

@@ -10,7 +10,7 @@ from attrs import frozen
 from s3orchestrator.bodies.sources import BodyTooLong
 from s3orchestrator.errors import BodyAborted
 from s3orchestrator.web.admin.access import Access
-from s3orchestrator.web.admin.desk import WITH_BODY, Inquiry, Read, Reply
+from s3orchestrator.web.admin.api import WITH_BODY, AdminRequest, Read, Reply
 from s3orchestrator.web.admin.resource import Answer
 
 
@@ -31,7 +31,7 @@ class Taken:
         return self.data
 
 
-def passing_on(ask: Callable[[Inquiry, Taken], Coroutine[Any, Any, Reply]], access: Access) -> Answer:
+def passing_on(ask: Callable[[AdminRequest, Taken], Coroutine[Any, Any, Reply]], access: Access) -> Answer:
     """
     Answer with what another process says.
 
@@ -39,11 +39,11 @@ def passing_on(ask: Callable[[Inquiry, Taken], Coroutine[Any, Any, Reply]], acce
     could have us hold a megabyte for each connection.
     """
 
-    async def answer(inquiry: Inquiry, read: Read) -> Reply:
+    async def answer(request: AdminRequest, read: Read) -> Reply:
         taken = Taken()
-        if inquiry.method in WITH_BODY and access.knows(inquiry.tokens):
+        if request.method in WITH_BODY and access.knows(request.tokens):
             taken = await _take(read)
-        return await ask(inquiry, taken)
+        return await ask(request, taken)
 
     return answer
 

@@ -13,15 +13,15 @@ from twisted.web.server import NOT_DONE_YET
 from s3orchestrator.bodies.sources import collect
 from s3orchestrator.concurrency import start
 from s3orchestrator.telemetry.logging import make_logger
-from s3orchestrator.web.admin.desk import MAX_BODY, Inquiry, Read, Reply
+from s3orchestrator.web.admin.api import MAX_BODY, AdminRequest, Read, Reply
 from s3orchestrator.web.request import Request
 from s3orchestrator.web.request_ids import request_id
 
-Answer = Callable[[Inquiry, Read], Coroutine[Any, Any, Reply]]
+Answer = Callable[[AdminRequest, Read], Coroutine[Any, Any, Reply]]
 
 
 class AdminResource(Resource):
-    """The admin API; `answer` is `Desk.answer`, or has another process's desk asked."""
+    """The admin API; `answer` is `AdminApi.answer`, or has another process asked."""
 
     isLeaf = True
     log = make_logger()
@@ -39,7 +39,7 @@ class AdminResource(Resource):
         return NOT_DONE_YET
 
     async def _serve(self, request: Request) -> None:
-        inquiry = Inquiry(
+        asked = AdminRequest(
             request.method,
             request.path,
             request.query,
@@ -47,7 +47,7 @@ class AdminResource(Resource):
             request.client_address,
             request_id(request.header_map),
         )
-        reply = await self._answer(inquiry, lambda: collect(request.body, MAX_BODY))
+        reply = await self._answer(asked, lambda: collect(request.body, MAX_BODY))
         request.respond(reply.status, reply.headers, reply.body)
 
     def _abandon(self, failure: Failure, request: Request) -> None:

@@ -12,8 +12,8 @@ from twisted.trial.unittest import SynchronousTestCase
 from s3orchestrator.config.scalars import Secret
 from s3orchestrator.errors import StoreUnavailable
 from s3orchestrator.web.admin.access import Access
+from s3orchestrator.web.admin.api import MAX_BODY, AdminApi, AdminRequest, Reply
 from s3orchestrator.web.admin.calls import Answer, Ask, Refused
-from s3orchestrator.web.admin.desk import MAX_BODY, Desk, Inquiry, Reply
 from s3orchestrator.web.admin.relayed import Taken, passing_on
 from s3orchestrator.web.admin.resource import AdminResource
 from s3orchestrator.web.admin.routing import Route
@@ -34,7 +34,7 @@ class AdminCase(SynchronousTestCase):
         )
         clock = self.served.clock
         self.access = Access.of(Secret(TOKEN), clock)
-        self.desk = Desk(routes, self.access, clock)
+        self.api = AdminApi(routes, self.access, clock)
         self.admin = AdminResource(self.whom())
         self.served.site.resource = Root(Answers(), Answers(path_as_body), ("s3.example",), self.admin)
         self.events: list[dict[str, Any]] = []
@@ -43,7 +43,7 @@ class AdminCase(SynchronousTestCase):
 
     def whom(self) -> Any:
         """Who answers what the resource is asked."""
-        return self.desk.answer
+        return self.api.answer
 
     def note(self, event: dict[str, Any]) -> None:
         if event.get("audit"):
@@ -207,14 +207,14 @@ class AnswersTests(AdminCase):
 
 
 class RelayedTests(AnswersTests):
-    """The same of a desk in another process; what passes between the two is all that it is given."""
+    """The same of an API in another process; what passes between the two is all that it is given."""
 
     def whom(self) -> Any:
         self.relayed: list[Taken] = []
 
-        async def ask(inquiry: Inquiry, taken: Taken) -> Reply:
+        async def ask(asked: AdminRequest, taken: Taken) -> Reply:
             self.relayed.append(taken)
-            return await self.desk.answer(inquiry, taken.read)
+            return await self.api.answer(asked, taken.read)
 
         return passing_on(ask, self.access)
 

@@ -33,7 +33,7 @@ Read = Callable[[], Awaitable[bytes]]
 
 
 @frozen
-class Inquiry:
+class AdminRequest:
     """A call as it came, apart from its body. `tokens` are the values of `X-Admin-Token`."""
 
     method: bytes
@@ -65,15 +65,15 @@ class _Visit:
 
 
 @define(eq=False)
-class Desk:
-    """Answers."""
+class AdminApi:
+    """Answers operators, whichever process they have come to."""
 
     log = make_logger()
     _routes: Sequence[Route]
     _access: Access
     _clock: IReactorTime
 
-    async def answer(self, inquiry: Inquiry, read: Read) -> Reply:
+    async def answer(self, request: AdminRequest, read: Read) -> Reply:
         """
         Return what is to be sent.
 
@@ -81,12 +81,12 @@ class Desk:
 
         :raises CancelledError: nobody is listening any more; that is in the audit trail as well.
         """
-        REQUEST_ID.set(inquiry.identity)
+        REQUEST_ID.set(request.identity)
         visit = _Visit(self._clock.seconds())
         headers: Mapping[str, str] = {}
         try:
             try:
-                answer = await self._answer(inquiry, read, visit)
+                answer = await self._answer(request, read, visit)
             except CancelledError:
                 raise
             except Exception as error:
@@ -94,16 +94,16 @@ class Desk:
                 answer = Answer({"error": refusal.text, **refusal.more}, refusal.status)
                 headers, visit.error = refusal.headers, refusal.text
             visit.status, visit.noted = answer.status, answer.noted
-            return _reply(answer, {**headers, "x-request-id": inquiry.identity})
+            return _reply(answer, {**headers, "x-request-id": request.identity})
         finally:
-            self._record(inquiry, visit)
+            self._record(request, visit)
 
-    async def _answer(self, inquiry: Inquiry, read: Read, visit: _Visit) -> Answer:
-        self._access.check(inquiry.tokens, inquiry.address)
-        route, names = find(self._routes, inquiry.method.decode("latin-1"), inquiry.path)
+    async def _answer(self, request: AdminRequest, read: Read, visit: _Visit) -> Answer:
+        self._access.check(request.tokens, request.address)
+        route, names = find(self._routes, request.method.decode("latin-1"), request.path)
         visit.verb = route.verb
-        body = await _document(read) if inquiry.method in WITH_BODY else {}
-        return await route.operate(Ask(names, _query(inquiry.query), body))
+        body = await _document(read) if request.method in WITH_BODY else {}
+        return await route.operate(Ask(names, _query(request.query), body))
 
     def _refusal(self, visit: _Visit, error: Exception) -> Refused:
         if isinstance(error, Refused):
@@ -114,12 +114,12 @@ class Desk:
         self.log.failure("admin.{verb} failed", verb=visit.verb, failure=Failure(error))
         return Refused(500, "something went wrong here; the log has it under this request's id")
 
-    def _record(self, inquiry: Inquiry, visit: _Visit) -> None:
+    def _record(self, request: AdminRequest, visit: _Visit) -> None:
         audit(
             f"admin.{visit.verb}",
-            method=inquiry.method.decode("latin-1"),
-            path=inquiry.path.decode("latin-1"),
-            remote=inquiry.address,
+            method=request.method.decode("latin-1"),
+            path=request.path.decode("latin-1"),
+            remote=request.address,
             status=visit.status,
             **({"error": visit.error} if visit.error else {}),
             duration_ms=round((self._clock.seconds() - visit.began) * 1000, 3),
