@@ -11,6 +11,7 @@ from functools import cache
 
 from prometheus_client import Counter
 
+from s3orchestrator.telemetry.lines import TRAIL
 from s3orchestrator.telemetry.logging import CAN_WAIT, log_always
 
 EVENTS = Counter("s3o_audit_events_total", "What the audit trail recorded.", ["event"])
@@ -28,7 +29,7 @@ def audit(event: str, **fields: object) -> None:
     count, fixed = _known(event)
     count.inc()
     fields.update(fixed)
-    log_always(__name__, "audit", fields)
+    log_always(__name__, TRAIL, fields)
 
 
 @cache

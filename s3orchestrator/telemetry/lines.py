@@ -8,12 +8,11 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping
-from contextlib import suppress
+from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from functools import lru_cache
 from math import isfinite
-from typing import cast
+from typing import Any
 
 from twisted.logger import LogEvent, LogLevel, formatEvent
 
@@ -33,17 +32,32 @@ _TWISTED_FIELDS = frozenset(
     ["format", "message", "time", "system", "isError", "failure", "why", "logLevel", "txaio_trace"]
 )
 
+TRAIL = "audit"  # the text of all lines of the audit trail, which are most of those there are
+
 # What a line has anyway; a field of such a name is left out.
 _OURS = frozenset(["time", "level", "component", "msg", "request_id", "traceback"])
 
 _PRINTED_AS_THEY_ARE = frozenset([str, int, bool, type(None)])
-_IN_JSON = _PRINTED_AS_THEY_ARE | {float}
 
 # A terminal obeys these, and some readers of lines take one for the end of a line. JSON leaves them.
 _UNSEEN = re.compile("[\x7f-\x9f\u2028\u2029\ud800-\udfff]")
 
 _quote = json.encoder.encode_basestring
 _encode = json.JSONEncoder(ensure_ascii=False, allow_nan=False, default=str).encode
+
+
+def _number(value: float) -> str:
+    return repr(value) if isfinite(value) else "null"  # JSON knows no others
+
+
+# What most values are, and how they are written. Calling the encoder takes longer than all that it writes.
+_IN_JSON: Mapping[type, Callable[[Any], str]] = {
+    str: _quote,
+    int: repr,
+    float: _number,
+    bool: {True: "true", False: "false"}.__getitem__,
+    type(None): {None: "null"}.__getitem__,
+}
 
 
 def _visible(line: str) -> str:
@@ -66,38 +80,48 @@ def _request_of(event: LogEvent) -> str:
 
 def json_line(event: LogEvent) -> str:
     """Return `event` as one line of JSON."""
-    line = (
-        f'{{"time": "{_timestamp(event.get("log_time", 0.0))}", "level": "{level_of(event).name}", '
-        f'"component": {_quote(component_in(event))}, "msg": {_quote(_message(event))}'
-    )
+    level, namespace = level_of(event).name, str(event.get("log_namespace") or "")
+    if event.get("log_format") == TRAIL:
+        said = _said_alike(level, namespace, TRAIL)
+    else:
+        said = _said(level, namespace, _message(event))
+    line = f'{{"time": "{_timestamp(event.get("log_time", 0.0))}", {said}'
     if request_id := _request_of(event):
         line += f', "request_id": {_quote(request_id)}'
     if failure := event.get("log_failure"):
         line += f', "traceback": {_quote(failure.getTraceback())}'
-    names, has_secrets = _members_of(tuple(event))
+    names, form = _members_of(tuple(event))
     if names:
-        members = {name: event[name] for name in names}
-        line += f", {(_encoded(members) if has_secrets else _encoded_as_they_are(members))[1:-1]}"
+        line += _as_they_are(event, names, form) or _plainly(event, names)
     return _without_secrets(_visible(line)) + "}\n"
 
 
+def _said(level: str, namespace: str, message: str) -> str:
+    return f'"level": "{level}", "component": {_quote(component_of(namespace))}, "msg": {_quote(message)}'
+
+
+_said_alike = lru_cache(maxsize=16)(_said)
+
+
 @lru_cache(maxsize=1024)  # kinds of events: the names in them are the program's own
-def _members_of(names: tuple[str, ...]) -> tuple[tuple[str, ...], bool]:
-    """Return which fields are members of the line, and whether one of them is a secret."""
+def _members_of(names: tuple[str, ...]) -> tuple[tuple[str, ...], str]:
+    """Return which fields are members of the line, and what it has for them unless one is a secret."""
     members = tuple(name for name in names if _is_field(name) and name not in _OURS)
-    return members, any(map(_is_secret, members))
+    if any(map(_is_secret, members)):
+        return members, ""
+    return members, "".join([f", {_quote(name).replace('%', '%%')}: %s" for name in members])
 
 
-def _encoded(members: Mapping[str, object]) -> str:
-    return _encode({name: _plain(name, value) for name, value in members.items()})
+def _plainly(event: LogEvent, names: Sequence[str]) -> str:
+    return f", {_encode({name: _plain(name, event[name]) for name in names})[1:-1]}"
 
 
-def _encoded_as_they_are(members: Mapping[str, object]) -> str:
-    """Return what `_encoded` does, faster where all values are such as JSON has."""
-    if _IN_JSON.issuperset(map(type, members.values())):
-        with suppress(ValueError):  # a number that is none
-            return _encode(members)
-    return _encoded(members)
+def _as_they_are(event: LogEvent, names: Sequence[str], form: str) -> str:
+    """Return what `_plainly` does, faster; nothing if not all values are such as JSON has."""
+    try:
+        return form and form % tuple([_IN_JSON[type(value := event[name])](value) for name in names])
+    except KeyError:
+        return ""
 
 
 def terminal_line(event: LogEvent) -> str:
@@ -134,7 +158,8 @@ def _printable(text: str) -> str:
 
 def level_of(event: LogEvent) -> LogLevel:
     """Return an event's level, which some libraries leave out."""
-    return cast(LogLevel, event.get("log_level") or LogLevel.info)
+    level: LogLevel | None = event.get("log_level")
+    return level or LogLevel.info
 
 
 def _time(event: LogEvent) -> datetime:

@@ -21,8 +21,8 @@ SEVERITY = {"debug": 0, "info": 1, "warn": 2, "error": 3, "critical": 4}
 
 Line = tuple[float, str, str, str]  # time, level, component, JSON
 
-# Number, time, severity, component, line: a plain tuple, since each request makes two.
-_Kept = tuple[int, float, int, str, str]
+# Number, time, severity, component, size, line: a plain tuple, since each request makes two.
+_Kept = tuple[int, float, int, str, int, str]
 
 
 @frozen
@@ -84,10 +84,10 @@ class Ring:
                     text = _shortened(text)
                     size = _size_of(text)
                 self._newest += 1
-                self._kept.append((self._newest, time, SEVERITY[level], component, text))
+                self._kept.append((self._newest, time, SEVERITY[level], component, size, text))
                 self._size += size
             while len(self._kept) > self._most_lines or self._size > self._most_bytes:
-                self._size -= _size_of(self._kept.popleft()[-1])
+                self._size -= self._kept.popleft()[-2]
 
     def find(self, wanted: Wanted) -> Found:
         """
@@ -107,7 +107,7 @@ class Ring:
         chosen = chosen[: wanted.limit]
         if not forward:
             chosen.reverse()
-        entries = tuple({"id": number, **json.loads(line)} for number, _, _, _, line in chosen)
+        entries = tuple({"id": number, **json.loads(line)} for number, _, _, _, _, line in chosen)
         return Found(entries, newest, has_more)
 
 
@@ -116,7 +116,7 @@ def _matching(kept: Iterable[_Kept], wanted: Wanted, after: int) -> Iterator[_Ke
     # As the line has it: with quotation marks escaped.
     text = json.dumps(wanted.text, ensure_ascii=False)[1:-1]
     for one in kept:
-        number, time, severity, component, line = one
+        number, time, severity, component, _, line = one
         if (
             severity >= least
             and number > after

@@ -6,6 +6,7 @@ import logging
 import re
 import sys
 from errno import EMFILE
+from math import isfinite
 from typing import Any
 
 import txaio
@@ -32,6 +33,7 @@ from s3orchestrator.telemetry.logging import (
     terminal,
 )
 
+_SCALARS = st.text() | st.integers() | st.floats() | st.booleans() | st.none()
 _VALUES = st.recursive(
     st.text() | st.binary() | st.floats() | st.booleans() | st.none(),
     lambda more: st.lists(more) | st.dictionaries(st.text(), more),
@@ -223,6 +225,16 @@ class SecretTests(LogTests):
             self.assertIsNone(re.search("[\x00-\x1f\x7f-\x9f\u2028\u2029]", line[:-1]), line)
             self.assertEqual(len(line.splitlines()), 1)
         json.loads(json_line(event), parse_constant=self.fail)
+
+    @given(st.dictionaries(st.sampled_from(["key", "100%", "%s", '"', "a"]), _SCALARS))
+    def test_values(self, fields: dict[str, Any]) -> None:
+        """A line has the values of fields as they are; a number that is none is nothing."""
+        event = {"log_namespace": "s3orchestrator.x", "log_format": "x", **fields}
+        line = json.loads(json_line(event), parse_constant=self.fail)
+        for name, value in fields.items():
+            is_number = not isinstance(value, float) or isfinite(value)
+            self.assertEqual(line[name], value if is_number else None)
+            self.assertIs(type(line[name]), type(value) if is_number else type(None))
 
     def test_terminal(self) -> None:
         """
