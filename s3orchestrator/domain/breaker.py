@@ -10,7 +10,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from enum import IntEnum
 
-from attrs import define, field, frozen
+from attrs import define, field
+
+from s3orchestrator.values import value
 
 STALE_AFTER = 120.0  # a probe that has not come back by then is given up, so that another may go
 
@@ -23,7 +25,7 @@ class State(IntEnum):
     HALF_OPEN = 2
 
 
-@frozen
+@value
 class Pass:
     """Leave to make one call; whoever holds it says how the call ended. `turn` tells old passes from new."""
 

@@ -15,6 +15,7 @@ from attrs import field, frozen
 
 from s3orchestrator.protocol.checksums import Checksum
 from s3orchestrator.protocol.metadata import ObjectMetadata
+from s3orchestrator.values import value
 
 NULL_VERSION = "null"  # S3's id for the version of a bucket without versioning
 
@@ -48,7 +49,7 @@ class Bucket:
     owner: str | None = None
 
 
-@frozen
+@value
 class Blob:
     """
     One physical object on one backend.
@@ -89,7 +90,7 @@ class PartInfo:
     checksum: Checksum | None = None
 
 
-@frozen
+@value
 class NewVersion:
     """What a commit makes visible; identity and time are given by the ledger."""
 
@@ -101,7 +102,7 @@ class NewVersion:
     sha256: str | None = None
 
 
-@frozen
+@value
 class Version:
     """
     One version of a key, with the live blobs that hold its bytes.
@@ -151,7 +152,7 @@ class ListedVersion(NamedTuple):
     checksum_kind: str | None = None
 
 
-@frozen
+@value
 class Committed:
     """A version that is now current, and the blobs it displaced: doomed, and claimed by the caller."""
 

@@ -11,8 +11,10 @@ from datetime import UTC, datetime
 
 from attrs import frozen
 
+from s3orchestrator.values import value
 
-@frozen
+
+@value
 class Counters:
     """Requests made of a backend, bytes it sent us (`egress`) and bytes we sent it (`ingress`)."""
 

@@ -11,6 +11,7 @@ from zope.interface import Attribute, Interface
 
 from s3orchestrator.domain.usage import Counters
 from s3orchestrator.protocol.ranges import ByteRange
+from s3orchestrator.values import value
 
 T = TypeVar("T")
 
@@ -30,7 +31,7 @@ class Traits:
     md5_etags: bool = True
 
 
-@frozen
+@value
 class Description:
     """
     What a blob says of itself on the backend, so that it can be read without a ledger.
@@ -49,7 +50,7 @@ class Description:
         return self if self.late is None else evolve(self, meta={**self.meta, **self.late()}, late=None)
 
 
-@frozen
+@value
 class Stored:
     """The backend's word that an object is there. `etag` is empty where it gave none."""
 
@@ -69,7 +70,7 @@ class Found:
     version_id: str | None = None
 
 
-@frozen
+@value
 class Fetched:
     """A reply whose headers are in. `size` is the whole object's, `body.length` that of the range."""
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from attrs import define, frozen
+from attrs import define
 from twisted.web.iweb import IBodyProducer
 
 from s3orchestrator.bodies.sources import BytesBody
@@ -31,6 +31,7 @@ from s3orchestrator.objects.resuming import ResumedBody
 from s3orchestrator.protocol.ranges import ByteRange
 from s3orchestrator.telemetry.logging import make_logger
 from s3orchestrator.telemetry.storage import Record
+from s3orchestrator.values import value
 
 # How often a version may be replaced between looking it up and opening it before we say
 # that it cannot be read just now: each time means a writer won a race of milliseconds.
@@ -47,7 +48,7 @@ class Answered(Exception):
         self.version = version
 
 
-@frozen
+@value
 class Opened:
     """A version being read: the bytes of `wanted`, or all of them."""
 

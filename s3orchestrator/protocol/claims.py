@@ -13,6 +13,7 @@ from s3orchestrator.protocol.canonical import ALGORITHM, parse_timestamp, timest
 from s3orchestrator.protocol.encoding import parse_http_date
 from s3orchestrator.protocol.errors import S3Error
 from s3orchestrator.protocol.forms import PayloadForm
+from s3orchestrator.values import value
 
 # No region's name comes near; longer ones only fill our caches.
 MAX_REGION = 64
@@ -70,7 +71,7 @@ class Credential:
     scope: bytes
 
 
-@frozen
+@value
 class Claim:
     """
     A request's signature and what it is said to cover.

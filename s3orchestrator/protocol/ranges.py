@@ -4,15 +4,14 @@ from __future__ import annotations
 
 import re
 
-from attrs import frozen
-
 from s3orchestrator.protocol.errors import S3Error
+from s3orchestrator.values import value
 
 _RANGE = re.compile(r"bytes=([0-9]*)-([0-9]*)\Z")
 _DIGITS = 19  # more than any size has; longer numbers all mean "beyond the end"
 
 
-@frozen
+@value
 class ByteRange:
     """Bytes `start` to `end`, both included, counted from 0."""
 

@@ -6,8 +6,6 @@ import re
 from collections.abc import Iterator
 from hmac import compare_digest
 
-from attrs import frozen
-
 from s3orchestrator.protocol.canonical import (
     canonical_headers,
     canonical_path,
@@ -28,6 +26,7 @@ from s3orchestrator.protocol.claims import (
 from s3orchestrator.protocol.errors import S3Error
 from s3orchestrator.protocol.keys import PreparedHmac, SigningKeys
 from s3orchestrator.protocol.presigned import from_query, is_presigned, is_presigned_v2
+from s3orchestrator.values import value
 
 MAX_SKEW = 900  # seconds, S3's own
 
@@ -43,7 +42,7 @@ _SECRETS = re.compile(
 _NOBODYS_SECRET = "no secret, only as long as one is usual"
 
 
-@frozen
+@value
 class Verified:
     """
     A claim that turned out to be true; what follows in the body is chained to it.

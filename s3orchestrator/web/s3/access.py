@@ -18,6 +18,7 @@ from s3orchestrator.protocol.errors import S3Error
 from s3orchestrator.protocol.keys import SigningKeys
 from s3orchestrator.protocol.operations import Operation, Right
 from s3orchestrator.protocol.sigv4 import Verified, parse, verify
+from s3orchestrator.values import value
 
 TOKEN_HEADER = b"x-proxy-token"
 
@@ -70,7 +71,7 @@ class Identity:
         return bucket.name in self.buckets or (self.user is not None and bucket.owner == self.user)
 
 
-@frozen
+@value
 class Authenticated:
     """A recognised caller; `verified` seeds the chunk signatures, None for a token."""
 

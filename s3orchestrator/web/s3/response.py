@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from attrs import Factory, frozen
+from attrs import Factory
 from twisted.web.iweb import IBodyProducer
+
+from s3orchestrator.values import value
 
 XML = "application/xml"
 
 
-@frozen
+@value
 class Response:
     """
     Status, headers and body; header text is latin-1, one character a byte.
