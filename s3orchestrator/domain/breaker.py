@@ -53,6 +53,7 @@ class Breaker:
     state: State = field(default=State.CLOSED, init=False)
     failures: int = field(default=0, init=False)
     opened_at: float | None = field(default=None, init=False)  # the first time, also across failed probes
+    leave: Pass | None = field(factory=lambda: Pass(0), init=False)  # everybody's while it is closed
     _turn: int = field(default=0, init=False)
     _probe_from: float = field(default=0.0, init=False)
     _probing_since: float | None = field(default=None, init=False)
@@ -67,8 +68,8 @@ class Breaker:
 
     def admit(self, now: float) -> Pass | None:
         """Return leave to call, None if the call must not be made. A pass must be handed in again."""
-        if self.state is State.CLOSED:
-            return Pass(self._turn)
+        if self.leave is not None:
+            return self.leave
         self.give_up_stale(now)
         if self.state is not State.OPEN or now < self._probe_from:
             return None
@@ -124,6 +125,7 @@ class Breaker:
     def _change(self, state: State) -> None:
         before, self.state = self.state, state
         self._turn += 1
+        self.leave = Pass(self._turn) if state is State.CLOSED else None
         self._probing_since = None
         if self.told is not None:
             self.told(before, state)

@@ -210,6 +210,9 @@ class IVersions(Interface):
         :raises NoSuchVersion: `version_id` was given and there is none.
         """
 
+    async def describe(bucket: Bucket, key: str, version_id: str | None = None) -> Version:
+        """As `find`, without the blobs: for whoever reads no byte."""
+
     async def commit(
         bucket: Bucket,
         blob: Blob,

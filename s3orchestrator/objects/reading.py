@@ -8,7 +8,7 @@ continued elsewhere at the same offset.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 
 from attrs import define
 from twisted.web.iweb import IBodyProducer
@@ -38,6 +38,7 @@ from s3orchestrator.values import value
 LOOK_UPS = 5
 
 Decide = Callable[[Version], ByteRange | None]
+LookUp = Callable[[Bucket, str, str | None], Awaitable[Version]]
 
 
 class Answered(Exception):
@@ -75,9 +76,9 @@ class ObjectReader:
     async def head(
         self, bucket: Bucket, key: str, version_id: str | None = None, *, degraded: str = ""
     ) -> Version:
-        """Like `find`, and a line of the audit trail."""
+        """Like `find`, without the blobs; and a line of the audit trail."""
         with Record("HeadObject", bucket=bucket.name, key=key) as record:
-            version = await self.find(bucket, key, version_id, degraded=degraded)
+            version = await self._looked_up(self._versions.describe, bucket, key, version_id, degraded)
             record.tell(size=version.size)
             return version
 
@@ -111,13 +112,18 @@ class ObjectReader:
         self, bucket: Bucket, key: str, version_id: str | None = None, *, degraded: str = ""
     ) -> Version:
         """
-        Return what a HEAD needs; no backend is asked.
+        Return what the ledger says of a version and its blobs; no backend is asked.
 
         `degraded` names the operation if it may do without the ledger while that is away: the
         backends are asked for the latest version. Nothing may be written on their word.
         """
+        return await self._looked_up(self._versions.find, bucket, key, version_id, degraded)
+
+    async def _looked_up(
+        self, look_up: LookUp, bucket: Bucket, key: str, version_id: str | None, degraded: str
+    ) -> Version:
         try:
-            return await self._versions.find(bucket, key, version_id)
+            return await look_up(bucket, key, version_id)
         except StoreUnavailable:
             if not degraded or self._degraded is None or version_id is not None:
                 raise
@@ -140,7 +146,7 @@ class ObjectReader:
         :raises NoSuchKey: there is nothing to read.
         :raises BackendUnavailable: there is, but no copy can be read just now.
         """
-        version = await self.find(bucket, key, version_id, degraded=degraded)
+        version = await self._looked_up(self._versions.find, bucket, key, version_id, degraded)
         for _ in range(LOOK_UPS):
             wanted = decide(version)
             body = await self.open_version(version, wanted)

@@ -135,8 +135,15 @@ class GuardedLedger:
         return await self._through(ask)
 
     async def query(self, statement: str, **parameters: object) -> list[Row]:
-        """See `IDatabase`."""
-        return await self._through(partial(self._inner.query, statement, **parameters))
+        """See `IDatabase`; as the others, without the layers between: every request does it."""
+        made = self._admit()
+        try:
+            rows = await self._inner.query(statement, **parameters)
+        except BaseException as error:
+            self._note(made, error)
+            raise
+        self._breaker.succeeded(made)
+        return rows
 
     async def at_length(self, work: Callable[[ITransaction], Awaitable[T]]) -> T:
         """See `IDatabase`; refused like `transact`."""
@@ -177,7 +184,7 @@ class GuardedLedger:
 
     def _admit(self) -> Pass:
         # Requests are never probes: no client is to wait for a database that may not answer.
-        made = None if self.is_away else self._breaker.admit(self._clock.seconds())
+        made = self._breaker.leave
         if made is None:
             raise StoreUnavailable("the database is away")
         return made

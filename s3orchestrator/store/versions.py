@@ -38,11 +38,16 @@ _FIND = f"""
 FIND_LATEST = f"{_FIND} AND v.is_latest"
 FIND_VERSION = f"{_FIND} AND v.version_id = :version_id"
 
+_DESCRIBE = f"SELECT {VERSION} FROM versions WHERE bucket_id = :bucket_id AND key = :key"
+DESCRIBE_LATEST = f"{_DESCRIBE} AND is_latest"
+DESCRIBE_VERSION = f"{_DESCRIBE} AND version_id = :version_id"
+
 TELL = """
     INSERT INTO outbox (event, endpoint, payload, created_ms, due_ms)
     VALUES (:event, :endpoint, :payload, :now_ms, :now_ms)
 """
 
+_IS_DELETE_MARKER = 3  # where it is in `VERSION`
 
 Entry = tuple[str, str | None, WriteCondition | None]
 
@@ -80,15 +85,16 @@ class Versions:
     _notices_of: Callable[[Change], Iterable[Notice]] | None = field(default=None, kw_only=True)
 
     async def find(self, bucket: Bucket, key: str, version_id: str | None = None) -> Version:
-        if version_id is None:
-            rows = await self._ledger.query(FIND_LATEST, bucket_id=bucket.id, key=key)
-            if not rows or rows[0][3]:
-                raise NoSuchKey(key)
-        else:
-            rows = await self._ledger.query(FIND_VERSION, bucket_id=bucket.id, key=key, version_id=version_id)
-            if not rows:
-                raise NoSuchVersion(f"{key} {version_id}")
+        statement = FIND_LATEST if version_id is None else FIND_VERSION
+        rows = await self._ledger.query(statement, bucket_id=bucket.id, key=key, version_id=version_id)
+        _check_found(rows, key, version_id)
         return version_of(bucket.id, key, rows[0], _blobs_of(bucket.id, key, rows))
+
+    async def describe(self, bucket: Bucket, key: str, version_id: str | None = None) -> Version:
+        statement = DESCRIBE_LATEST if version_id is None else DESCRIBE_VERSION
+        rows = await self._ledger.query(statement, bucket_id=bucket.id, key=key, version_id=version_id)
+        _check_found(rows, key, version_id)
+        return version_of(bucket.id, key, rows[0], ())
 
     async def commit(
         self,
@@ -203,6 +209,13 @@ class Versions:
             await tx.soon(
                 TELL, event=notice.event, endpoint=notice.endpoint, payload=notice.payload, now_ms=now_ms
             )
+
+
+def _check_found(rows: Sequence[Sequence[Any]], key: str, version_id: str | None) -> None:
+    if not rows and version_id is not None:
+        raise NoSuchVersion(f"{key} {version_id}")
+    if not rows or (version_id is None and rows[0][_IS_DELETE_MARKER]):
+        raise NoSuchKey(key)
 
 
 def _blobs_of(bucket_id: int, key: str, rows: Sequence[Sequence[Any]]) -> tuple[Blob, ...]:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+from attrs import evolve
+
 from s3orchestrator.concurrency import start
 from s3orchestrator.domain.records import (
     NULL_VERSION,
@@ -62,19 +64,24 @@ class CommitContract(LedgerCase):
         self.assertEqual((held.etag, held.backend_version), ("on-backend", "v7"))
         self.assertEqual((held.was_live, held.unclear), (True, False))
         self.assertEqual(await self.kit.versions.find(self.bucket, "k", NULL_VERSION), found)
+        described = evolve(found, blobs=())
+        self.assertEqual(await self.kit.versions.describe(self.bucket, "k"), described)
+        self.assertEqual(await self.kit.versions.describe(self.bucket, "k", NULL_VERSION), described)
 
     async def test_not_there(self) -> None:
         """
         A key without a version, or without that one, is told apart.
         """
-        with self.assertRaises(NoSuchKey):
-            await self.kit.versions.find(self.bucket, "k")
-        await self.kit.put(self.bucket)
-        with self.assertRaises(NoSuchVersion):
-            await self.kit.versions.find(self.bucket, "k", "other")
         other = await self.kit.buckets.adopt("documents")
-        with self.assertRaises(NoSuchKey):
-            await self.kit.versions.find(other, "k")
+        for look_up in (self.kit.versions.find, self.kit.versions.describe):
+            with self.assertRaises(NoSuchKey):
+                await look_up(self.bucket, "k")
+        await self.kit.put(self.bucket)
+        for look_up in (self.kit.versions.find, self.kit.versions.describe):
+            with self.assertRaises(NoSuchVersion):
+                await look_up(self.bucket, "k", "other")
+            with self.assertRaises(NoSuchKey):
+                await look_up(other, "k")
 
     async def test_pending_is_not_seen(self) -> None:
         """
