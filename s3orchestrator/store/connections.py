@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import os
 import socket
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from math import inf
 from typing import Any
 
@@ -116,7 +116,7 @@ class Connection(txpostgres.Connection):  # type: ignore[misc]
                 pass  # libpq says what it was
             self._connection.poll()
 
-    def written(self, statement: str, parameters: dict[str, object]) -> bytes:
+    def written(self, statement: str, parameters: Mapping[str, object]) -> bytes:
         """Return a statement with its parameters in it."""
         written: bytes = self._cursor.mogrify(statement, parameters)
         return written

@@ -9,8 +9,9 @@ from __future__ import annotations
 
 import os
 from base64 import b32encode
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
+from functools import partial
 from random import random
 from time import CLOCK_BOOTTIME, clock_gettime
 from typing import Any, TypeVar
@@ -49,6 +50,7 @@ from s3orchestrator.store.pgtransaction import (
 from s3orchestrator.store.pool import Limits, Pool
 from s3orchestrator.store.shortcuts import Shortcuts
 from s3orchestrator.store.sql import IN_ONE_SNAPSHOT, MIGRATING, pyformat
+from s3orchestrator.store.together import OF_MANY, Together
 from s3orchestrator.store.turns import Turns
 
 T = TypeVar("T")
@@ -93,6 +95,7 @@ class PostgresDatabase:
     locks: AdvisoryLocks = field(init=False)
     _pool: Pool = field(init=False)
     _listener: Listener = field(init=False)
+    _together: dict[str, Together] = field(init=False)
     _looking: set[Connection] = field(init=False, factory=set)
     _is_open: bool = field(init=False, default=False)
     _working: int = field(init=False, default=0)
@@ -119,6 +122,12 @@ class PostgresDatabase:
         self._pool = Pool(connect, self._reactor, self._limits)
         self._listener = Listener(connect, self._reactor)
         self.locks = AdvisoryLocks(connect)
+
+        async def query(statement: str, parameters: Mapping[str, object]) -> list[Row]:
+            return await self._counted(self._query(statement, parameters))
+
+        later = partial(self._reactor.callLater, 0)
+        self._together = {statement: Together(statement, query, later) for statement in OF_MANY}
 
     async def open(self, *, make: bool = True) -> PostgresDatabase:
         """
@@ -149,6 +158,9 @@ class PostgresDatabase:
 
     async def query(self, statement: str, **parameters: object) -> list[Row]:
         """Read with one statement; see `IDatabase`."""
+        together = self._together.get(statement)
+        if together is not None:
+            return await together.ask(parameters)
         return await shield(self._counted(self._query(statement, parameters)))
 
     async def at_length(self, work: Callable[[ITransaction], Awaitable[T]]) -> T:
@@ -278,7 +290,7 @@ class PostgresDatabase:
             self._looking.discard(connection)
             connection.close()
 
-    async def _query(self, statement: str, parameters: dict[str, object]) -> list[Row]:
+    async def _query(self, statement: str, parameters: Mapping[str, object]) -> list[Row]:
         try:
             return await self._ask(statement, parameters)
         except FAILURES as error:
@@ -289,7 +301,7 @@ class PostgresDatabase:
         except FAILURES as error:
             raise translated(error) from error
 
-    async def _ask(self, statement: str, parameters: dict[str, object]) -> list[Row]:
+    async def _ask(self, statement: str, parameters: Mapping[str, object]) -> list[Row]:
         async def asking(connection: Connection) -> list[Row]:
             written = connection.written(pyformat(statement), parameters)
             return rows_of(await connection.ask(written, self._patience.read), statement)
