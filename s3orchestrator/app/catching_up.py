@@ -30,6 +30,7 @@ class CatchingUp:
     _pool: WorkerPool
     _generation: int = field(default=0, init=False)
     _generations: dict[Member, int] = field(factory=dict, init=False)
+    _behind: set[Member] = field(factory=set, init=False)  # those that are just catching up
 
     def begins(self, member: Member) -> None:
         """A process is started, with what is in force."""
@@ -43,9 +44,11 @@ class CatchingUp:
         """
         Have each of them do what may fail, as `TakingOver.prepare` does.
 
+        One that is still catching up is left to that: it prepares one configuration at a time.
+
         :raises OrchestratorError: one of them cannot take it over; then none does.
         """
-        answers = await self._pool.ask("prepare", packed(new), seconds=PATIENCE)
+        answers = await self._pool.ask("prepare", packed(new), seconds=PATIENCE, but=tuple(self._behind))
         for member, failure in failures(answers):
             if not failure.check(*GONE):
                 raise OrchestratorError(f"worker {member.number}: {failure.getErrorMessage()}")
@@ -63,7 +66,15 @@ class CatchingUp:
         return take_over
 
     async def catch_up(self, member: Member) -> None:
-        """Have one take over what has come into force since it began, or was last asked to."""
+        """
+        Have one take over what has come into force since it began, or was last asked to.
+
+        Whoever is at it already goes on until there is nothing newer: what is asked for at the same time
+        may be ready in any order, and it would take over the older one last.
+        """
+        if member in self._behind:
+            return
+        self._behind.add(member)
         try:
             while self._generations.get(member, self._generation) != self._generation:
                 self._generations[member] = self._generation
@@ -78,3 +89,5 @@ class CatchingUp:
                 error=str(error),
             )
             member.process.kill()
+        finally:
+            self._behind.discard(member)

@@ -7,7 +7,7 @@ or dead; gone, when nothing is left of it. Only then is another one started in i
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Container, Mapping, Sequence
 from typing import Any, Protocol
 
 from attrs import astuple, define, field
@@ -254,15 +254,23 @@ class WorkerPool:
             member.link.tell(name, *args)
 
     async def ask(
-        self, name: str, *args: Any, seconds: float, heard: Heard | None = None
+        self,
+        name: str,
+        *args: Any,
+        seconds: float,
+        heard: Heard | None = None,
+        but: Container[Member] = (),
     ) -> dict[Member, Any]:
         """
         Ask all that serve something, and wait for so long; returns their answers, or failures.
 
-        `heard` is called with each answer as it comes; a process that has one to give is not gone yet.
+        `heard` is called with each answer as it comes; a process that has one to give is not gone yet. Those
+        in `but` are not asked.
         """
         asked = {}
         for member in self.serving:
+            if member in but:
+                continue
             answer = member.link.ask(name, *args)
             if heard is not None:
                 answer.addCallback(_tell, heard, member)

@@ -48,6 +48,8 @@ class _Supervisor(Supervisor):
 
 
 class SupervisorCase(SynchronousTestCase):
+    burst = 77  # of the configuration that is taken over next
+
     def setUp(self) -> None:
         self.h = Harness()
         self.begun: list[Begin] = []
@@ -100,7 +102,7 @@ class SupervisorCase(SynchronousTestCase):
 
     def changed(self) -> Config:
         config = self.h.core.config
-        return evolve(config, rate_limit=evolve(config.rate_limit, burst=77))
+        return evolve(config, rate_limit=evolve(config.rate_limit, burst=self.burst))
 
 
 class TellingTests(SupervisorCase):
@@ -249,6 +251,38 @@ class ReloadTests(SupervisorCase):
             [formatEvent(each) for each in said],
         )
         self.assertEqual(unpacked(self.begun[-1].config).rate_limit.burst, 77)
+
+    def test_one_thaws(self) -> None:
+        """
+        One that stood still during a reload, and goes on during the next, comes to have what the others have.
+        """
+        asked: list[tuple[int, Deferred[Any]]] = []
+        ready: list[int] = []
+        taken: list[int] = []
+
+        def prepare(config: bytes) -> Deferred[Any]:
+            """As a process does: what is ready last is what it takes over, once."""
+            burst = unpacked(config).rate_limit.burst
+            asked.append((burst, Deferred(lambda _: None)))
+            return asked[-1][1].addCallback(lambda _: ready.append(burst))
+
+        self.processes[0].more["prepare"] = prepare
+        self.processes[0].more["take_over"] = lambda: taken.extend(ready[-1:]) or ready.clear()
+        first = self.prepare()
+        self.pass_time(21)  # longer than anybody waits: it is asked again
+        self.take_over(first)
+        self.burst = 78
+        second = self.prepare()
+        newer = [prepared for burst, prepared in asked if burst == 78]
+        for prepared in newer:
+            prepared.callback(None)
+        self.pass_time()
+        self.take_over(second)
+        while waiting := [prepared for _, prepared in asked if not prepared.called]:
+            for prepared in waiting:
+                prepared.callback(None)
+            self.pass_time()
+        self.assertEqual(taken[-1], 78)
 
 
 class FiguresTests(SupervisorCase):
