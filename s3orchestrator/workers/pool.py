@@ -11,7 +11,7 @@ from collections.abc import Callable, Container, Mapping, Sequence
 from typing import Any, Protocol
 
 from attrs import astuple, define, field
-from twisted.internet.defer import Deferred, DeferredList
+from twisted.internet.defer import CancelledError, Deferred, DeferredList
 from twisted.internet.task import LoopingCall
 from twisted.python.failure import Failure
 
@@ -276,6 +276,9 @@ class WorkerPool:
                 answer.addCallback(_tell, heard, member)
             asked[member] = start(deadline(seconds, answer, self._reactor, _no_answer))
         answers = await DeferredList(list(asked.values()), consumeErrors=True)
+        for _, answer in answers:
+            if isinstance(answer, Failure) and answer.check(CancelledError):
+                raise CancelledError  # the list takes our caller's leaving for the answer of each
         return {member: answer for member, (_, answer) in zip(asked, answers, strict=True)}
 
     def replace_no_more(self) -> None:

@@ -7,7 +7,7 @@ from typing import Any
 
 import attrs
 from attrs import evolve
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import CancelledError, Deferred
 from twisted.logger import capturedLogs, formatEvent
 from twisted.trial.unittest import SynchronousTestCase
 
@@ -283,6 +283,13 @@ class ReloadTests(SupervisorCase):
                 prepared.callback(None)
             self.pass_time()
         self.assertEqual(taken[-1], 78)
+
+    def test_broken_off(self) -> None:
+        """Who is told to stop meanwhile takes that for no refusal."""
+        self.processes[0].more["prepare"] = lambda config: Deferred()
+        preparing = self.prepare()
+        preparing.cancel()
+        self.failureResultOf(preparing, CancelledError)
 
 
 class FiguresTests(SupervisorCase):
