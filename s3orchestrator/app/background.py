@@ -90,55 +90,66 @@ class Services:
 
         So has one of several processes, for whom another does the rest.
         """
+        services = self._of_each()
+        if self._core.config.mode != "api" and not is_one_of_several:
+            services += self._for_all()
+        return Background.of(services, self._intervals)
+
+    def _of_each(self) -> list[Periodic]:
+        """What each process needs for itself."""
         config, core = self._core.config, self._core
-        ledger = core.ledger
-        # Names that rest for less than a minute are for tests, which do not want to wait.
-        often = min(MINUTE, config.write_path.quiet_period)
-        rests = Rests(ledger.blobs, core.backends, core.cleaner, core.ledger_id)
-        live = core.live
-        stale = StaleUploads(
-            ledger.database, ledger.uploads, core.cleaner, lambda: live.now.multipart.stale_after
-        )
         watchdog = Watchdog(lambda: core.guards.breakers, core.reactor)
-        pending = live.part(lambda config: config.write_path.pending_pattern)
-        reaper = PendingReaper(ledger.blobs, lambda: pending.now.min_age)
-        lease = self._own("lease", core.lease.interval, LeaseKeeper(core.lease, ledger.blobs).run_once)
+        services = [
+            self._lease(),
+            self._own("usage-flush", lambda: core.usage_flush.tick, core.usage_flush.run_if_due),
+            self._own("watchdog", MINUTE, watchdog.run_once),
+            self._own("hand-over", self._often, self._hand_over),
+            self._owner(),
+            self._own("probe", self._often, self.prober.run_once),
+            self._own("locations", min(MINUTE, config.circuit_breaker.cache_ttl), core.locations.evict),
+        ]
+        if core.ledger.database.operations.is_shared:
+            services.append(self._own("buckets", MINUTE, core.objects.catalog.reload))
+        return services
+
+    def _lease(self) -> Periodic:
+        core = self._core
+        lease = self._own("lease", core.lease.interval, LeaseKeeper(core.lease, core.ledger.blobs).run_once)
         # Nothing is sent for longer than need be, and what nobody heard the outcome of is handed back.
-        ledger.database.on_back(lease.trigger)
-        owner = self._own("owner", core.owners.interval, core.owners.run_once)
+        core.ledger.database.on_back(lease.trigger)
+        return lease
+
+    def _owner(self) -> Periodic:
+        owner = self._own("owner", self._core.owners.interval, self._core.owners.run_once)
 
         def heard(said: str) -> None:
             if not said:
                 owner.trigger()
 
-        # It may be another one when it is back, or is heard again.
-        ledger.database.on_back(owner.trigger)
-        ledger.database.on_notice(heard)
-        own = [
-            lease,
-            self._own("usage-flush", lambda: core.usage_flush.tick, core.usage_flush.run_if_due),
-            self._own("watchdog", MINUTE, watchdog.run_once),
-            self._own("hand-over", often, self._hand_over),
-            owner,
-            self._own("probe", often, self.prober.run_once),
-            self._own("locations", min(MINUTE, config.circuit_breaker.cache_ttl), core.locations.evict),
+        # The database may be another one when it is back, or is heard again.
+        self._core.ledger.database.on_back(owner.trigger)
+        self._core.ledger.database.on_notice(heard)
+        return owner
+
+    def _for_all(self) -> list[Periodic]:
+        """What one process at a time does for all."""
+        core, live = self._core, self._core.live
+        ledger, cleaner = core.ledger, core.cleaner
+        rests = Rests(ledger.blobs, core.backends, cleaner, core.ledger_id)
+        pending = live.part(lambda config: config.write_path.pending_pattern)
+        reaper = PendingReaper(ledger.blobs, lambda: pending.now.min_age)
+        stale = StaleUploads(ledger.database, ledger.uploads, cleaner, lambda: live.now.multipart.stale_after)
+        return [
+            self._shared("cleanup", self._often, Cleanup(ledger.blobs, cleaner).run_once),
+            self._shared("pending", lambda: pending.now.reaper_interval, reaper.run_once),
+            self._shared("rests", self._often, rests.run_once),
+            self._shared("stale-uploads", lambda: min(HOUR, live.now.multipart.stale_after), stale.run_once),
         ]
-        if ledger.database.operations.is_shared:
-            own.append(self._own("buckets", MINUTE, core.objects.catalog.reload))
-        if config.mode == "api" or is_one_of_several:
-            return Background.of(own, self._intervals)
-        return Background.of(
-            [
-                *own,
-                self._shared("cleanup", often, Cleanup(ledger.blobs, core.cleaner).run_once),
-                self._shared("pending", lambda: pending.now.reaper_interval, reaper.run_once),
-                self._shared("rests", often, rests.run_once),
-                self._shared(
-                    "stale-uploads", lambda: min(HOUR, live.now.multipart.stale_after), stale.run_once
-                ),
-            ],
-            self._intervals,
-        )
+
+    @property
+    def _often(self) -> float:
+        # Names that rest for less than a minute are for tests, which do not want to wait.
+        return min(MINUTE, self._core.config.write_path.quiet_period)
 
     async def _hand_over(self) -> None:
         self._core.cleaner.tell_again()
