@@ -15,8 +15,8 @@ from s3orchestrator.app.orchestrator import Orchestrator, build
 from s3orchestrator.app.process import (
     begun,
     exit_with,
-    note_further_signals,
     on_hangup,
+    stop_once,
     take_descriptors,
     take_sockets,
 )
@@ -67,6 +67,7 @@ class OrchestratorService(Service):
         self._orchestrator = orchestrator
         orchestrator.failed = self._give_up
         on_hangup(reactor, orchestrator.reload)
+        reactor.callWhenRunning(stop_once, reactor)
         start(orchestrator.start()).addCallbacks(lambda _: begun(reactor), self._failed)
 
     def _failed(self, failure: Failure) -> None:
@@ -82,10 +83,7 @@ class OrchestratorService(Service):
 
     def stopService(self) -> Deferred[None] | None:
         """Stop in order; fires when everything is closed."""
-        from twisted.internet import reactor
-
         super().stopService()  # type: ignore[no-untyped-call]
-        note_further_signals(reactor)
         return start(self._orchestrator.stop()) if self._orchestrator is not None else None
 
 

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from functools import partial
 from resource import RLIM_INFINITY, RLIMIT_NOFILE, getrlimit, setrlimit
-from signal import SIGHUP, SIGINT, SIGTERM, signal
+from signal import SIGHUP, SIGINT, SIGTERM, getsignal, signal
 from typing import Any
 
 from s3orchestrator.bodies.splicing import MOST_PIPES
@@ -31,18 +31,33 @@ def on_hangup(reactor: Any, reload: Callable[[], object]) -> None:
     signal(SIGHUP, lambda *_: reactor.callFromThread(reload))
 
 
-def note_further_signals(reactor: Any) -> None:
+def stop_once(reactor: Any) -> None:
     """
-    Go on stopping when told to stop again.
+    Go on stopping when told to stop again; to be called when the reactor runs.
 
-    A reactor that has been stopped logs a traceback when it is stopped once more.
+    A reactor that has been stopped logs a traceback when it is stopped once more, be it in the same turn.
     """
+    is_stopping = False
+
+    def note() -> None:
+        nonlocal is_stopping
+        is_stopping = True
 
     def tell() -> None:
         _log.info("stopping already")
 
+    def told_to_stop(stop: Callable[[int, Any], object], number: int, frame: Any) -> None:
+        if is_stopping:
+            reactor.callFromThread(tell)
+        else:
+            note()
+            stop(number, frame)
+
+    reactor.addSystemEventTrigger("before", "shutdown", note)  # for whatever reason
     for number in (SIGTERM, SIGINT):
-        signal(number, lambda *_: reactor.callFromThread(tell))
+        stop = getsignal(number)
+        if callable(stop):  # else it is ignored, as in a shell's background
+            signal(number, partial(told_to_stop, stop))
 
 
 def exit_with(status: int) -> None:

@@ -15,7 +15,7 @@ from twisted.python.failure import Failure
 from s3orchestrator.app.core import Wrapping
 from s3orchestrator.app.notifying import Notifier
 from s3orchestrator.app.orchestrator import Orchestrator, build
-from s3orchestrator.app.process import begun, note_further_signals, on_hangup, take_descriptors, take_sockets
+from s3orchestrator.app.process import begun, on_hangup, stop_once, take_descriptors, take_sockets
 from s3orchestrator.app.reloading import Source
 from s3orchestrator.cli.explaining import CommandOptions
 from s3orchestrator.cli.validate import missing_files
@@ -122,11 +122,11 @@ def serve(
             core.stop()
 
     def begin() -> None:
+        stop_once(core)
         starting = start(orchestrator.start())
         starting.addCallbacks(lambda _: _announce(orchestrator, announce), failed)
 
     def end() -> Deferred[None]:
-        note_further_signals(core)
         return start(orchestrator.stop())
 
     orchestrator.failed = give_up

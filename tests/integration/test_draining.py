@@ -165,6 +165,16 @@ class ManagerTests(DaemonCase):
         self.assertEnds(process, -signal.SIGTERM)
         self.assertEqual(self.manager.said()[-1], "STOPPING")
 
+    def test_told_twice(self) -> None:
+        """Told to stop twice at once it stops once, and has nothing to complain of."""
+        for number, end in enumerate((0, -signal.SIGINT)):  # the lower number comes first
+            process = self.twistd() if number else self.start(COMMAND, "serve")
+            self.manager.await_(*["READY", "STOPPING"] * number, "READY")
+            for told in (signal.SIGSTOP, signal.SIGTERM, signal.SIGINT, signal.SIGCONT):
+                process.send_signal(told)
+            self.assertEnds(process, end)
+            self.assertIn("stopping already", self.log.read_text())
+
     def signs_of_life(self) -> int:
         return sum("WATCHDOG" in message for message in self.manager.hear())
 
