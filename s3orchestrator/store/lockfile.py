@@ -14,6 +14,7 @@ PATIENCE = 5.0  # seconds that the children of one that died have to notice it
 DYING = 0.2  # seconds that one which has been killed may still look alive
 _LOOK_AGAIN = 0.05  # seconds
 _DEAD = (b"Z", b"X")  # states of a process that is gone and whose parent has not looked
+_BORN = 18  # fields after the state (proc_pid_stat(5))
 
 
 @define(eq=False)
@@ -22,8 +23,8 @@ class LockFile:
     A file whose lock is held from `acquire` to `release`, or until the process is gone.
 
     Children that inherit `descriptor` hold it too: it is free when the last of them is gone. The
-    file names the parent, and stays when the lock is released: removing it would let two
-    processes each lock a file of that name.
+    file names the parent by number and time of birth: in containers all have the same few numbers. It
+    stays when the lock is released: removing it would let two processes each lock a file of that name.
     """
 
     path: str
@@ -49,7 +50,8 @@ class LockFile:
             os.close(descriptor)
             raise
         os.truncate(descriptor, 0)
-        os.pwrite(descriptor, b"%d\n" % os.getpid(), 0)
+        ours = str(os.getpid())
+        os.pwrite(descriptor, f"{ours} {_birth(ours) or ''}".strip().encode() + b"\n", 0)
         self._descriptor = descriptor
 
     def _lock(self, descriptor: int) -> None:
@@ -59,8 +61,9 @@ class LockFile:
                 fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
                 return
             except BlockingIOError as error:
-                holder, waited = _holder(descriptor), time.monotonic() - began
-                if _is_alive(holder) and waited >= DYING:
+                waited = time.monotonic() - began
+                holder, born = _holder(descriptor)
+                if _is_alive(holder, born) and waited >= DYING:
                     raise LedgerInUse(f"{self.path} is locked by process {holder or 'unknown'}") from error
                 if waited >= self._patience:
                     raise LedgerInUse(
@@ -75,17 +78,26 @@ class LockFile:
             self._descriptor = None
 
 
-def _holder(descriptor: int) -> str:
-    return os.pread(descriptor, 32, 0).decode("ascii", "replace").strip()
+def _holder(descriptor: int) -> tuple[str, str]:
+    """Return number and time of birth of the parent; either may be missing."""
+    number, _, born = os.pread(descriptor, 64, 0).decode("ascii", "replace").strip().partition(" ")
+    return number, born
 
 
-def _is_alive(holder: str) -> bool:
-    """Tell whether there is a process of that number; of nobody knows who, that there is."""
+def _is_alive(holder: str, born: str) -> bool:
+    """Tell whether that process is there; of nobody knows who, that it is."""
     if not holder.isdigit():
         return True
+    birth = _birth(holder)
+    return birth is not None and born in ("", birth)
+
+
+def _birth(holder: str) -> str | None:
+    """Return when a process was born, in ticks since the machine was started; None if it is no more."""
     try:
         with open(f"/proc/{holder}/stat", "rb") as stat:
             # Its name may hold anything, so what follows is what stands after the last bracket.
-            return stat.read().rpartition(b") ")[2][:1] not in _DEAD
+            state, *others = stat.read().rpartition(b") ")[2].split()
     except OSError:
-        return False
+        return None
+    return None if state in _DEAD else others[_BORN].decode("ascii")
