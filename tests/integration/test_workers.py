@@ -15,6 +15,7 @@ from typing import Any
 
 from botocore.exceptions import ClientError, EndpointConnectionError
 
+from s3orchestrator.workers.crew import ASK_EVERY, MOST_UNANSWERED
 from tests.integration.administering import TOKEN, AdminCase
 from tests.integration.disks import BUCKET
 from tests.running import PATIENCE, fetch, fsck, wait_until
@@ -359,6 +360,33 @@ class DeathTests(WorkersCase):
         self.daemon.stop()
         checked = fsck(self.config)
         self.assertEqual((checked.returncode, checked.stdout), (0, "clean\n"), checked.stderr)
+
+
+class StandstillTests(WorkersCase):
+    def test_one_stands_still(self) -> None:
+        """
+        One that does nothing any more is ended in the end, and replaced. The others serve meanwhile, and what
+        is reloaded then is in force in its place as well.
+        """
+        self.put("kept")
+        path = self.client.generate_presigned_url("get_object", {"Bucket": BUCKET, "Key": "kept"})
+        path = path.partition(str(self.daemon.port))[2]
+        stuck = self.pids()[0]
+        os.kill(stuck, signal.SIGSTOP)
+        self.config.write_text(self.config.read_text().replace("photossecret", "rotated"))
+        os.kill(self.daemon.pid, signal.SIGHUP)
+        wait_until(
+            lambda: stuck not in (pids := self.pids()) and len(pids) == WORKERS,
+            "it is not replaced",
+            3 * ASK_EVERY * MOST_UNANSWERED,
+        )
+        self.assertFalse(Path(f"/proc/{stuck}").exists())
+        said = [line["msg"] for line in self.lines()]
+        self.assertIn(f"worker 1 (process {stuck}) does not answer any more: it is ended", said)
+        self.assertEqual(self.document("reload-status")["generation"], 2)
+        for connection in self.connections():
+            connection.request("GET", path)
+            self.assertEqual(connection.getresponse().status, 403)
 
 
 class PostgresDeathTests(DeathTests):
