@@ -23,8 +23,9 @@ from s3orchestrator.protocol.errors import S3Error
 from s3orchestrator.telemetry.logging import make_logger
 from s3orchestrator.workers.values import dumps, loads
 
-# The largest are batches of a thousand keys of a kilobyte, and lists of ten thousand parts.
-MAX_MESSAGE = 16 << 20
+# The largest are the lines of the log that an operator asks for: 24 MiB, if all of them are in emoji. Batches
+# of a thousand keys, and lists of ten thousand parts, are of a few.
+MAX_MESSAGE = 32 << 20
 
 _LENGTH = Struct("!I")
 _ASK, _TELL, _ANSWER, _REFUSAL, _CANCEL = range(5)

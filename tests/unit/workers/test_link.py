@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import pickle
 import socket
 from collections.abc import Callable
@@ -12,6 +13,9 @@ from twisted.internet.defer import CancelledError, Deferred
 from twisted.trial.unittest import TestCase
 
 from s3orchestrator.errors import BucketExists, StoreUnavailable, TransactionUnclear
+from s3orchestrator.telemetry.ring import MOST_BYTES_EACH, Ring
+from s3orchestrator.web.admin.calls import Ask
+from s3orchestrator.web.admin.logs import MOST_ENTRIES, Logs
 from s3orchestrator.workers.link import MAX_MESSAGE, FailedElsewhere, Link, join
 from s3orchestrator.workers.values import dumps
 
@@ -69,6 +73,24 @@ class LinkCase(TestCase):
 
 
 class AskTests(LinkCase):
+    async def test_largest(self) -> None:
+        """
+        An operator is told the most that there can be, whichever process was asked.
+        """
+        ring = Ring()
+        text = "\N{ROCKET}" * (MOST_BYTES_EACH // 4 - 20)
+        ring.add([(0.0, "info", "main", json.dumps({"msg": text}, ensure_ascii=False))] * MOST_ENTRIES)
+        logs = Logs(ring)
+
+        async def tell() -> bytes:
+            answer = await logs.show(Ask({}, {"limit": str(MOST_ENTRIES)}, {}))
+            return json.dumps(answer.document).encode()
+
+        self.answers["logs"] = tell
+        told = await self.ask("logs")
+        self.assertEqual(len(json.loads(told)["entries"]), MOST_ENTRIES)
+        self.assertGreater(len(told), MAX_MESSAGE * 2 // 3)
+
     async def test_value(self) -> None:
         """
         An answer is what the other end returns.
