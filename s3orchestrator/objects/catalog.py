@@ -88,13 +88,17 @@ class Catalog:
                 self._served = served
                 return
 
+    def has_heard_of(self, name: str) -> bool:
+        """Tell whether `look_for` would find nothing more: it is served, or nobody else makes any."""
+        return name in self._served or not self._is_shared
+
     async def look_for(self, name: str) -> None:
         """
         Serve a bucket of which we have not heard yet: whoever made it a moment ago may ask us for it now.
 
         What the ledger does not tell, because it is away, is not served.
         """
-        if self._is_shared and name not in self._served:
+        if not self.has_heard_of(name):
             with suppress(StoreUnavailable):
                 await self._serve_unheard_of(name)
 

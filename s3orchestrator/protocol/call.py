@@ -84,6 +84,11 @@ class Call:
             return self._moved().get(name)
         return None
 
+    def names_below(self, prefix: bytes) -> list[bytes]:
+        """Return the names that `headers_below` would, without the values."""
+        names = [name for name in self.headers if name.startswith(prefix)]
+        return names + [name for name in self._moved() if name.startswith(prefix)] if self.query else names
+
     def headers_below(self, prefix: bytes) -> dict[bytes, str]:
         """Return all headers whose name begins with `prefix` (lower case), by full name."""
         found = {name: _joined(values) for name, values in self.headers.items() if name.startswith(prefix)}

@@ -81,6 +81,9 @@ class Operation(Enum):
         self.gives_object = body == "gives"
         self.is_write = right not in (Right.READ, Right.LIST_BUCKETS)
 
+    # Each is there once. Enum's own is Python, and tables are asked half a dozen times for a request.
+    __hash__ = object.__hash__
+
 
 # Names whose mere presence in the query makes it another operation.
 SUBRESOURCES = frozenset(

@@ -60,7 +60,7 @@ def refuse_unsupported(call: Call, operation: Operation) -> None:
 
     :raises S3Error: mostly `NotImplemented` with the header's name.
     """
-    for name in call.headers_below(b"x-amz-"):
+    for name in call.names_below(b"x-amz-"):
         if name in _SINGLE or name.startswith(_FAMILIES):
             raise not_implemented(name.decode("latin-1"))
     if operation.right in (Right.WRITE, Right.CREATE_BUCKET):

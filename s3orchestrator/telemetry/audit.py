@@ -26,6 +26,11 @@ def audit(event: str, **fields: object) -> None:
 
     Secrets must not be among `fields`; an access key id is none.
     """
+    record(event, fields)
+
+
+def record(event: str, fields: dict[str, object]) -> None:
+    """Do as `audit`; `fields` are taken over, for each request has two lines, and copying them takes time."""
     count, fixed = _known(event)
     count.inc()
     fields.update(fixed)

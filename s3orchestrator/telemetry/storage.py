@@ -15,7 +15,7 @@ from twisted.internet.defer import CancelledError
 
 from s3orchestrator.concurrency import shield
 from s3orchestrator.protocol.errors import as_s3_error
-from s3orchestrator.telemetry.audit import audit
+from s3orchestrator.telemetry.audit import record
 from s3orchestrator.telemetry.operations import ended
 
 T = TypeVar("T")
@@ -91,7 +91,7 @@ class Record:
         fields["duration_ms"] = round(seconds * 1000, 3)
         if error is not None:
             fields["error"] = _code(error)
-        audit(f"storage.{self.operation}", **fields)
+        record(f"storage.{self.operation}", fields)
 
 
 def _code(error: BaseException) -> str:

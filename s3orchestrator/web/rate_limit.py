@@ -35,17 +35,18 @@ class RateLimit:
     def check(self, address: str) -> None:
         """:raises RateLimitRejected: with the whole seconds after which there will be room."""
         settings = self._settings.now
-        if not settings.enabled:
-            self._buckets.clear()
-            return
         if settings is not self._seen:
             self._seen = settings
+            if not settings.enabled:
+                self._buckets.clear()
             self._rate = Rate(
                 settings.requests_per_sec,
                 settings.burst,
                 settings.cleanup_max_age,
                 settings.cleanup_interval,
             )
+        if not settings.enabled:
+            return
         wait = self._buckets.take(address, self._clock.seconds(), self._rate)
         if wait:
             REJECTIONS.inc()

@@ -7,7 +7,7 @@ spooling the body to a file, forms, cookies and headers parsed in advance.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
@@ -35,7 +35,8 @@ if TYPE_CHECKING:
 
 NO_BODY_STATUS = frozenset({204, 304})
 
-HeaderList = Sequence[tuple[bytes, bytes]]
+# In a dictionary they are text, in latin-1, and the length is not among them.
+HeaderList = Sequence[tuple[bytes, bytes]] | dict[str, str]
 
 
 class Request(server.Request):
@@ -89,6 +90,10 @@ class Request(server.Request):
     @property
     def client(self) -> Any:
         return self.channel.getPeer()
+
+    def isSecure(self) -> bool:
+        """Tell whether the client speaks TLS."""
+        return self.channel.isSecure()
 
     @property
     def host(self) -> Any:
@@ -164,27 +169,29 @@ class Request(server.Request):
 
     # Answering.
 
-    def respond(self, status: int, headers: HeaderList, body: bytes = b"") -> None:
+    def respond(self, status: int, headers: HeaderList, body: bytes = b"", length: int | None = None) -> None:
         """
         Send a whole response in one piece, and finish.
 
         `Content-Length` is added unless it is among `headers`. For HEAD, `body` is what would
-        have been sent, and is not; with neither, no length is told.
+        have been sent, and is not, or `length` is how long it is; with none of them no length is told.
         """
         if self._is_over:
             return
-        self._compose(status, headers, len(body) if body or self.method != b"HEAD" else None)
+        if length is None and (body or self.method != b"HEAD"):
+            length = len(body)
+        self._compose(status, headers, length)
         self.write(body)
         self.finish()
 
-    def start(self, status: int, headers: HeaderList) -> None:
+    def start(self, status: int, headers: HeaderList, length: int | None = None) -> None:
         """
         Begin a response whose body follows by `write`; the head leaves with its first bytes.
 
-        Without `Content-Length` among `headers` the body goes out in chunks.
+        Without `length`, or `Content-Length` among `headers`, the body goes out in chunks.
         """
         if not self._is_over:
-            self._compose(status, headers, None)
+            self._compose(status, headers, length)
 
     def write(self, data: bytes) -> None:
         """Send a part of the body."""
@@ -267,16 +274,11 @@ class Request(server.Request):
     def _compose(self, status: int, headers: HeaderList, length: int | None) -> None:
         if self.startedWriting:
             raise RuntimeError("a response begins only once")
+        fields = _lines(headers)
         self.startedWriting = 1
         self.code = status
-        fields = b"".join([b"%s: %s\r\n" % header for header in headers])
-        if fields.count(b"\n") != len(headers) or fields.count(b"\r") != len(headers):
-            # Somebody repeats what a client said: it must not become headers of its own.
-            fields = b"".join(
-                [b"%s: %s\r\n" % (_one_line(name), _one_line(value)) for name, value in headers]
-            )
         self._is_bodiless = self.method == b"HEAD" or status in NO_BODY_STATUS
-        self._declared = _declared_length(headers)
+        self._declared = None if isinstance(headers, dict) else _declared_length(headers)
         if self._declared is None and length is not None:
             self._declared = length
             if status not in NO_BODY_STATUS:
@@ -311,7 +313,24 @@ class Request(server.Request):
         self.abort()
 
 
-def _declared_length(headers: HeaderList) -> int | None:
+def _lines(headers: HeaderList) -> bytes:
+    if isinstance(headers, dict):
+        fields = "".join([f"{name}: {value}\r\n" for name, value in headers.items()]).encode("latin-1")
+    else:
+        fields = b"".join([b"%s: %s\r\n" % header for header in headers])
+    if fields.count(b"\n") != len(headers) or fields.count(b"\r") != len(headers):
+        # Somebody repeats what a client said: it must not become headers of its own.
+        return _lines([(_one_line(name), _one_line(value)) for name, value in _pairs(headers)])
+    return fields
+
+
+def _pairs(headers: HeaderList) -> Iterable[tuple[bytes, bytes]]:
+    if isinstance(headers, dict):
+        return [(name.encode("latin-1"), value.encode("latin-1")) for name, value in headers.items()]
+    return headers
+
+
+def _declared_length(headers: Iterable[tuple[bytes, bytes]]) -> int | None:
     for name, value in headers:
         if len(name) == 14 and name.lower() == b"content-length":
             return int(value)

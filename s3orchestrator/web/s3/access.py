@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Awaitable, Iterable, Mapping
 from enum import IntEnum
 from hashlib import sha256
 from hmac import compare_digest
@@ -161,12 +161,17 @@ class AccessControl:
             raise S3Error("AccessDenied")
         return Authenticated(identity)
 
-    async def learn(self, operation: Operation, name: str | None) -> None:
-        """Hear of what other instances did to buckets a moment ago, where it matters to the operation."""
+    def learning(self, operation: Operation, name: str | None) -> Awaitable[None] | None:
+        """
+        Hear of what other instances did to buckets a moment ago, where it matters to the operation.
+
+        :returns: what to wait for; mostly nothing.
+        """
         if operation in _ABOUT_BUCKETS:
-            await self._catalog.look_again()
-        elif name is not None:
-            await self._catalog.look_for(name)
+            return self._catalog.look_again()
+        if name is not None and not self._catalog.has_heard_of(name):
+            return self._catalog.look_for(name)
+        return None
 
     def authorise(self, identity: Identity, operation: Operation, name: str | None) -> Bucket | None:
         """

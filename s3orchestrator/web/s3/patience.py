@@ -72,11 +72,7 @@ class Patience:
     ) -> None:
         """Send 200 and white space until `operating` has its document, then that."""
         visit.status = 200
-        request.start(
-            200,
-            [(name.encode("latin-1"), value.encode("latin-1")) for name, value in headers.items()]
-            + [(b"Content-Type", XML.encode())],
-        )
+        request.start(200, {**headers, "Content-Type": XML})
         request.write(DECLARATION)
         beat = LoopingCall(request.write, b" ")
         beat.clock = self._clock

@@ -132,7 +132,9 @@ class S3Resource(Resource):
         visit.identity = authenticated.identity
         if authenticated.verified is not None:
             visit.access_key_id = authenticated.verified.access_key_id
-        await self._access.learn(operation, call.bucket)
+        learning = self._access.learning(operation, call.bucket)
+        if learning is not None:
+            await learning
         bucket = self._access.authorise(authenticated.identity, operation, call.bucket)
         self._access.check_expected_owner(authenticated.identity, call)
         refuse_unsupported(call, operation)
@@ -178,22 +180,17 @@ class S3Resource(Resource):
 
     async def _send(self, request: Request, visit: Visit, response: Response) -> None:
         visit.status = response.status
-        headers = [
-            (name.encode("latin-1"), value.encode("latin-1"))
-            for name, value in (*self._headers(visit).items(), *response.headers.items())
-        ]
+        headers = {**self._headers(visit), **response.headers}
         body = response.body
         if isinstance(body, bytes):
-            if response.length is not None:
-                headers.append((b"Content-Length", b"%d" % response.length))
-            request.respond(response.status, headers, body)
+            request.respond(response.status, headers, body, response.length)
             return
-        headers.append((b"Content-Length", b"%d" % body.length))
+        length = body.length
         data = taken(body)
         if data is not None:
-            request.respond(response.status, headers, data)
+            request.respond(response.status, headers, data, length)
             return
-        request.start(response.status, headers)
+        request.start(response.status, headers, length)
         await pump(body, request)
         request.finish()
 

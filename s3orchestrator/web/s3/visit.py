@@ -6,7 +6,7 @@ from attrs import define
 
 from s3orchestrator.protocol.call import Call
 from s3orchestrator.protocol.operations import Operation
-from s3orchestrator.telemetry.audit import audit
+from s3orchestrator.telemetry.audit import record
 from s3orchestrator.telemetry.http import LEFT
 from s3orchestrator.web.admission import Pool
 from s3orchestrator.web.request import Request
@@ -44,15 +44,15 @@ class Visit:
         call, operation = self.call, self.operation
         name = _NAMES.get(operation, operation.label) if operation else ""
         fields: dict[str, object] = {"operation": name} if name else {}
-        fields.update(
-            method=call.method.decode("latin-1")[:32],
+        fields |= {
+            "method": call.method.decode("latin-1")[:32],
             # Without the query, which may be signed.
-            path=call.path.decode("latin-1")[:_MOST_OF_A_PATH],
-            remote=call.client,
-            bucket=call.bucket or "",
-            status=self.status or LEFT,
-            duration_ms=round((now - call.now) * 1000, 3),
-        )
+            "path": call.path.decode("latin-1")[:_MOST_OF_A_PATH],
+            "remote": call.client,
+            "bucket": call.bucket or "",
+            "status": self.status or LEFT,
+            "duration_ms": round((now - call.now) * 1000, 3),
+        }
         if call.key:
             fields["key"] = call.key
         if self.identity is not None and self.identity.user:
@@ -69,4 +69,4 @@ class Visit:
                 fields["authorized_bucket"] = self.mismatch.authorized
         if self.error:
             fields["error"] = self.error
-        audit(f"s3.{self.rejection or name or 'Refused'}", **fields)
+        record(f"s3.{self.rejection or name or 'Refused'}", fields)

@@ -393,6 +393,19 @@ class ParsingTests(SynchronousTestCase):
             assert claim is not None
             self.assertEqual((claim.access_key_id, claim.signature), (ACCESS_KEY, WRONG.encode()))
 
+    def test_signature_of_any_form(self) -> None:
+        """What is compared is all there is behind the sign, whatever it looks like; a comma ends it."""
+        whole = claiming().headers[b"authorization"][0].decode()
+        for signature in ("a=b", "Signature", "x Signature", "Signature=a", "a;Signature=b", "0" * 1000):
+            claim = parse(claiming(authorization=whole.replace(WRONG, signature)))
+            assert claim is not None
+            self.assertEqual(claim.signature, signature.encode())
+            self.assertEqual(claim.signed_headers, b"host;x-amz-content-sha256;x-amz-date")
+        for signature in ("a,b", " , "):
+            self.assertRefused(
+                claiming(authorization=whole.replace(WRONG, signature)), "AuthorizationHeaderMalformed"
+            )
+
     def test_schemes(self) -> None:
         """Other ways to authenticate are told apart."""
         for scheme, code, words in (

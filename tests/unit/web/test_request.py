@@ -85,6 +85,16 @@ class RespondTests(RequestTests):
         hostile = [(b"X-A", b"1\r\nSet-Cookie: x=1"), (b"X-B\n", b"2"), (b"X-C", b"3\r")]
         answer = self.serve(lambda request: request.respond(200, hostile))
         self.assertIn(b"\r\nX-A: 1  Set-Cookie: x=1\r\nX-B : 2\r\nX-C: 3 \r\n", answer)
+        text = {name.decode(): value.decode() for name, value in hostile}
+        self.assertEqual(self.serve(lambda request: request.respond(200, text)), answer)
+
+    def test_text(self) -> None:
+        """Headers may be text, with the length beside them; each character is a byte."""
+        answer = self.serve(lambda request: request.respond(200, {"ETag": '"a"', "X-A": "\xe4"}, b"body"))
+        self.assertTrue(answer.endswith(b'\r\nETag: "a"\r\nX-A: \xe4\r\nContent-Length: 4\r\n\r\nbody'))
+        request = GET.replace(b"GET", b"HEAD")
+        answer = self.serve(lambda request: request.respond(200, {}, length=5), request)
+        self.assertTrue(answer.endswith(b"\r\nContent-Length: 5\r\n\r\n"))
 
     def test_unknown_status(self) -> None:
         """A status without a name is sent all the same."""
@@ -116,6 +126,16 @@ class StreamTests(RequestTests):
         self.assertTrue(answer.endswith(b"\r\n\r\nonetwo"))
         self.assertEqual([write[-3:] for write in self.writes], [b"one", b"two"])
         self.assertNotIn(b"chunked", answer)
+
+    def test_length_apart(self) -> None:
+        """The length may be told beside the headers."""
+
+        def stream(request: Request) -> None:
+            request.start(200, {}, 3)
+            request.write(b"one")
+            request.finish()
+
+        self.assertTrue(self.serve(stream).endswith(b"Content-Length: 3\r\n\r\none"))
 
     def test_nothing_written(self) -> None:
         """An empty body has a head too."""
