@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import posixpath
 from collections.abc import Callable, Iterator
+from pathlib import PurePosixPath
 
 from s3orchestrator.config import feature_rules, listening_rules
 from s3orchestrator.config.problems import Problems
@@ -167,6 +168,12 @@ def _database(config: Config, problems: Problems) -> None:
         for name in ("host", "database", "user"):
             if getattr(database, name):
                 problems.warn(f"database.{name}", "has no effect with SQLite")
+        if database.path == ":memory:":
+            problems.error(
+                "database.path",
+                "is no file, and the ledger must outlive the process: name one",
+                using=["database.path"],
+            )
         return
     for name in ("host", "database", "user"):
         if not getattr(database, name):
@@ -286,6 +293,26 @@ def _places(config: Config, problems: Problems) -> None:
                 )
 
 
+def _ledger_apart(config: Config, problems: Problems) -> None:
+    """
+    The ledger is in no backend: it would be a stray among the objects there, and be deleted with the strays.
+    """
+    database = config.database
+    if database.engine != "sqlite":
+        return
+    ledger = PurePosixPath(posixpath.normpath(database.path))
+    for index, backend in enumerate(config.backends):
+        if backend.type != "directory" or not backend.path:
+            continue
+        if ledger.is_relative_to(posixpath.normpath(backend.path)):
+            problems.error(
+                "database.path",
+                f'"{database.path}" is inside of backends[{index}], "{backend.name}", where only objects '
+                "may be: stop the daemon, and move the ledger and the files beside it elsewhere",
+                using=["database.path", f"backends[{index}].type", f"backends[{index}].path"],
+            )
+
+
 def _overlap(one: BackendConfig, other: BackendConfig) -> bool:
     if one.type != other.type:
         return False
@@ -337,6 +364,7 @@ _RULES: tuple[Callable[[Config, Problems], None], ...] = (
     _workers,
     _backends,
     _places,
+    _ledger_apart,
     _copies,
     *feature_rules.RULES,
 )

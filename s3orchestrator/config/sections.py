@@ -121,7 +121,7 @@ class DatabaseConfig:
         "s3-orchestrator.db",
         example="/var/lib/s3orchestrator/ledger.db",
         zero_is_default=True,
-        doc="The file of the SQLite database.",
+        doc="The file of the SQLite database; in no directory where a backend stores.",
     )
     host: str = setting(
         "",

@@ -174,6 +174,26 @@ class BackendTests(SynchronousTestCase):
             self.assertEqual([*errors(self.backends(first, second))], ["backends[1]"], second)
         self.assertEqual(errors(self.backends("type: directory, path: /a", "type: directory, path: /ab")), {})
 
+    def test_ledger_inside(self) -> None:
+        """The ledger is in no backend's directory: deleting strays there would delete it."""
+        for directory, ledger in (
+            ("/a", "/a/ledger.db"),
+            ("/a/", "/b/../a/b/ledger.db"),
+            ("a", "./a/ledger.db"),
+            (".", "ledger.db"),
+        ):
+            text = self.backends(f"type: directory, path: {directory}") + f"database: {{path: {ledger}}}\n"
+            self.assertEqual([*errors(text)], ["database.path"], ledger)
+        for directory, ledger in (("/a", "/ab/ledger.db"), ("/a/b", "/a/ledger.db"), (".", "/a/ledger.db")):
+            text = self.backends(f"type: directory, path: {directory}") + f"database: {{path: {ledger}}}\n"
+            self.assertEqual(errors(text), {}, ledger)
+        postgres = "database: {path: /a/ledger.db, host: db, database: ledger, user: me}\n"
+        self.assertEqual(errors(self.backends("type: directory, path: /a") + postgres), {})
+
+    def test_ledger_without_file(self) -> None:
+        """What SQLite would keep in memory is no ledger."""
+        self.assertEqual([*errors(MINIMAL + "database: {path: ':memory:'}\n")], ["database.path"])
+
     def test_unsigned_payload(self) -> None:
         """Unless said otherwise, bodies are unsigned over TLS and signed without it."""
         plain = MINIMAL.replace("https:", "http:")
