@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from contextlib import AbstractAsyncContextManager
 from typing import Any, TypeVar
 
@@ -22,6 +22,13 @@ class ITransaction(Interface):
 
     async def soon(statement: str, **parameters: object) -> None:
         """Execute before what comes next, which may be COMMIT: nobody waits to hear what it changed."""
+
+    async def add(statement: str, row: dict[str, object], amounts: Mapping[str, int]) -> None:
+        """
+        Execute as `soon` what adds `amounts` to the row that `row` names, or inserts it.
+
+        Amounts for one row may be added up first, also with those of other transactions.
+        """
 
     async def insert(statement: str, **parameters: object) -> int:
         """Execute an INSERT of one row; returns the `id` it was given."""

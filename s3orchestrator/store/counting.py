@@ -100,19 +100,14 @@ class Tally:
             of_backend = of_backends.setdefault(backend, [0, 0, 0])
             for kind in (Kind.LIVE, Kind.RESERVED, Kind.ORPHAN):
                 of_backend[kind] += change[kind]
-            counts = {
-                "backend": backend,
-                "bucket_id": bucket_id,
-                "live": live,
-                "reserved": reserved,
-                "orphan": orphan,
-                "objects": objects,
-                "held": held,
-            }
-            await tx.soon(COUNT, **counts)
+            await tx.add(
+                COUNT,
+                {"backend": backend, "bucket_id": bucket_id},
+                {"live": live, "reserved": reserved, "orphan": orphan, "objects": objects, "held": held},
+            )
         for backend, (live, reserved, orphan) in of_backends.items():
-            counts = {"backend": backend, "live": live, "reserved": reserved, "orphan": orphan}
-            await tx.soon(COUNT_ALL, **counts)
+            amounts = {"live": live, "reserved": reserved, "orphan": orphan}
+            await tx.add(COUNT_ALL, {"backend": backend}, amounts)
 
 
 async def _give_back(tx: ITransaction, changes: Sequence[tuple[tuple[str, int], Sequence[int]]]) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any, TypeVar
 
 import psycopg2
@@ -103,6 +103,10 @@ class PostgresTransaction:
         """Execute together with what comes next, be it COMMIT."""
         if sql := pyformat(statement):
             self._ahead.append(self._connection.written(sql, parameters))
+
+    async def add(self, statement: str, row: dict[str, object], amounts: Mapping[str, int]) -> None:
+        """Execute together with what comes next."""
+        await self.soon(statement, **row, **amounts)
 
     async def insert(self, statement: str, **parameters: object) -> int:
         """Execute an INSERT of one row; returns the `id` it was given."""

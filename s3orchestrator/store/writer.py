@@ -11,7 +11,7 @@ tells whether the group happened.
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Awaitable, Callable, Coroutine, Generator, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Generator, Mapping, Sequence
 from time import monotonic
 from types import coroutine
 from typing import Any, Generic, TypeVar
@@ -23,6 +23,7 @@ from zope.interface import implementer
 from s3orchestrator.errors import Conflict, OrchestratorError, StoreUnavailable, TransactionUnclear
 from s3orchestrator.interfaces import ITransaction, Row
 from s3orchestrator.store.sql import NOTIFY, positional
+from s3orchestrator.store.sums import Sums
 
 T = TypeVar("T")
 Work = Callable[[ITransaction], Awaitable[T]]
@@ -72,18 +73,32 @@ class _RolledBackAsAWhole(Exception):
 class SqliteTransaction:
     """Statements on one connection; awaiting them never waits."""
 
-    __slots__ = ("_cursor", "has_written", "notices", "until")
+    __slots__ = ("_cursor", "_sums", "has_written", "notices", "sums_up", "until")
 
     def __init__(self, cursor: sqlite3.Cursor) -> None:
         self._cursor = cursor
+        self._sums = Sums()
         self.has_written = False
+        self.sums_up = False  # whether all that follows is undone together or not at all
         self.notices: list[str] = []
         self.until: float | None = None  # on the monotonic clock; what comes later is done elsewhere
 
     async def _execute(self, sql: str, parameters: Sequence[object]) -> sqlite3.Cursor:
         if self.until is not None and monotonic() > self.until:
             await elsewhere()
+        if self._sums and self._sums.concern(sql):
+            self.write_sums()
         return self._cursor.execute(sql, parameters)
+
+    def write_sums(self) -> None:
+        """Execute what was given to `add` and not yet executed."""
+        for statement, parameters in self._sums.take():
+            sql, pick = positional(statement)
+            self._cursor.execute(sql, pick(parameters))
+
+    def forget_sums(self) -> None:
+        """Execute nothing of it: all that has happened is being undone."""
+        self._sums.take()
 
     async def run(self, statement: str, **parameters: object) -> int:
         """Execute; returns the number of rows changed."""
@@ -100,6 +115,14 @@ class SqliteTransaction:
     async def soon(self, statement: str, **parameters: object) -> None:
         """Execute; there is nothing to wait for here."""
         await self.run(statement, **parameters)
+
+    async def add(self, statement: str, row: dict[str, object], amounts: Mapping[str, int]) -> None:
+        """Execute, once for all that is added to a row before somebody looks at it or it is committed."""
+        self.has_written = True
+        if self.sums_up:
+            self._sums.add(statement, row, amounts)
+        else:
+            await self.run(statement, **row, **amounts)
 
     async def insert(self, statement: str, **parameters: object) -> int:
         """Execute an INSERT of one row; returns the `id` it was given."""
@@ -248,7 +271,9 @@ class Writer:
             return [Outcome(error=StoreUnavailable(f"ledger: {error}")) for _ in group]
         try:
             await self._run_all(group, outcomes)
-            self._number += 1
+            self._number += 1  # first, so that whatever fails from here on is not taken for committed
+            self._transaction.sums_up = False
+            self._transaction.write_sums()
             self._cursor.execute(MARK, {"number": self._number})
             await self._elsewhere()
             self._cursor.execute("COMMIT")
@@ -279,6 +304,7 @@ class Writer:
         Most that fail have written nothing, and savepoints are a third of all statements. So
         the whole is undone and run again, carefully, when one fails that did write.
         """
+        self._transaction.sums_up = True
         for work in group:
             outcome = await self._member(work)
             if outcome.error is not None and self._transaction.has_written:
@@ -287,6 +313,8 @@ class Writer:
         else:
             return
         outcomes.clear()
+        self._transaction.sums_up = False
+        self._transaction.forget_sums()
         self._cursor.execute("ROLLBACK")
         await self._elsewhere()
         self._cursor.execute("BEGIN IMMEDIATE")
