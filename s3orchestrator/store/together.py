@@ -17,7 +17,7 @@ from twisted.python.failure import Failure
 from s3orchestrator.concurrency import start
 from s3orchestrator.errors import StoreUnavailable
 from s3orchestrator.interfaces import Row
-from s3orchestrator.store.versions import FIND_LATEST, FIND_VERSION
+from s3orchestrator.store.versions import DESCRIBE_LATEST, DESCRIBE_VERSION, FIND_LATEST, FIND_VERSION
 
 AT_MOST = 100  # in one statement; the first should not wait long for the last
 
@@ -44,8 +44,8 @@ def _of_many(statement: str, names: Sequence[str]) -> str:
 
 
 OF_MANY = {
-    FIND_LATEST: _of_many(FIND_LATEST, ["bucket_id", "key"]),
-    FIND_VERSION: _of_many(FIND_VERSION, ["bucket_id", "key", "version_id"]),
+    **{each: _of_many(each, ["bucket_id", "key"]) for each in (FIND_LATEST, DESCRIBE_LATEST)},
+    **{each: _of_many(each, ["bucket_id", "key", "version_id"]) for each in (FIND_VERSION, DESCRIBE_VERSION)},
 }
 
 

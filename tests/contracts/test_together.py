@@ -42,6 +42,9 @@ class TogetherTests(PostgresCase):
         asked = Asked(self)
         self.assertEqual(await self.found(kit, *NASTY, "not there", "NULL"), [*NASTY, NoSuchKey, "NULL"])
         self.assertEqual(asked.since(), 1)
+        describing = [start(kit.versions.describe(self.bucket, key)) for key in NASTY]
+        self.assertEqual([version.etag for version in await gatherResults(describing)], [*NASTY])
+        self.assertEqual(asked.since(), 1)
 
     async def test_versions(self) -> None:
         """
