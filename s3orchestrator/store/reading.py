@@ -1,8 +1,9 @@
 """
 Reading an SQLite ledger, by whoever writes it and by the other processes of a daemon.
 
-Reads of one statement run on the reactor's thread, on a connection of their own; longer looks
-have threads of theirs. Each statement sees all that was committed before it began.
+Reads of one statement run on the reactor's thread, on a connection of their own, and what requests
+look up runs together at the end of a turn; longer looks have threads of theirs. Each statement sees all
+that was committed before it began.
 """
 
 from __future__ import annotations
@@ -18,8 +19,10 @@ from twisted.internet.interfaces import IReactorTime
 
 from s3orchestrator.errors import StoreUnavailable
 from s3orchestrator.interfaces import ITransaction, Row
+from s3orchestrator.store.lookups import LookUps
 from s3orchestrator.store.snapshots import Snapshots
 from s3orchestrator.store.sql import positional
+from s3orchestrator.store.versions import LOOK_UPS
 from s3orchestrator.store.writer import BUSY_TIMEOUT, SqliteTransaction, drive, translated
 
 T = TypeVar("T")
@@ -40,9 +43,11 @@ class SqliteReading:
     _threaded: bool = field(default=True, kw_only=True)
     _reader: sqlite3.Cursor | None = field(init=False, default=None)
     _snapshots: Snapshots = field(init=False)
+    _look_ups: LookUps = field(init=False)
 
     def __attrs_post_init__(self) -> None:
         self._snapshots = Snapshots(self._connect_aside, self._tell)
+        self._look_ups = LookUps(self._readable, lambda turn: self._reactor.callLater(0, turn))
 
     @property
     def is_away(self) -> bool:
@@ -51,23 +56,27 @@ class SqliteReading:
 
     async def query(self, statement: str, **parameters: object) -> list[Row]:
         """Read with one statement; see `IDatabase`."""
-        if self._reader is None or self.is_away:
-            raise StoreUnavailable("the ledger is closed or away")
+        if self._threaded and statement in LOOK_UPS:
+            return await self._look_ups.ask(statement, parameters)
         try:
             # All rows at once: no read transaction stays open.
             sql, pick = positional(statement)
-            return self._reader.execute(sql, pick(parameters)).fetchall()
+            return self._readable().execute(sql, pick(parameters)).fetchall()
         except sqlite3.OperationalError as error:
             raise StoreUnavailable(f"ledger: {error}") from error
 
-    async def snapshot(self, work: Callable[[ITransaction], Awaitable[T]]) -> T:
-        """Read at length, as of one moment; see `IDatabase`."""
+    def _readable(self) -> sqlite3.Cursor:
         if self._reader is None or self.is_away:
             raise StoreUnavailable("the ledger is closed or away")
+        return self._reader
+
+    async def snapshot(self, work: Callable[[ITransaction], Awaitable[T]]) -> T:
+        """Read at length, as of one moment; see `IDatabase`."""
+        reader = self._readable()
         if self._threaded:
             return await self._snapshots.take(work)
         try:
-            return drive(work(SqliteTransaction(self._reader)))
+            return drive(work(SqliteTransaction(reader)))
         except sqlite3.Error as error:
             raise translated(error) from error
 

@@ -42,6 +42,9 @@ _DESCRIBE = f"SELECT {VERSION} FROM versions WHERE bucket_id = :bucket_id AND ke
 DESCRIBE_LATEST = f"{_DESCRIBE} AND is_latest"
 DESCRIBE_VERSION = f"{_DESCRIBE} AND version_id = :version_id"
 
+# What is read with every request for an object.
+LOOK_UPS = frozenset({FIND_LATEST, FIND_VERSION, DESCRIBE_LATEST, DESCRIBE_VERSION})
+
 TELL = """
     INSERT INTO outbox (event, endpoint, payload, created_ms, due_ms)
     VALUES (:event, :endpoint, :payload, :now_ms, :now_ms)
