@@ -11,7 +11,6 @@ from collections.abc import Callable
 from typing import Literal
 
 from attrs import define, field
-from prometheus_client import Counter, Histogram
 from twisted.internet.interfaces import IReactorTime
 from twisted.web.iweb import IBodyProducer
 
@@ -22,13 +21,14 @@ from s3orchestrator.bodies.sources import BytesBody
 from s3orchestrator.domain.breaker import Breaker, Pass
 from s3orchestrator.domain.usage import ONE_REQUEST, Counters
 from s3orchestrator.errors import BackendError, BackendUnavailable
+from s3orchestrator.telemetry.unlocked import UnlockedCounter, UnlockedHistogram
 
-REQUESTS = Counter(
+REQUESTS = UnlockedCounter(
     "s3o_backend_requests_total",
     "Calls of backends that were made; a refusal that has a name, such as a missing object, is a success.",
     ["operation", "backend", "status"],
 )
-DURATION = Histogram(
+DURATION = UnlockedHistogram(
     "s3o_backend_duration_seconds",
     "How long they took; of GetObject, until its headers were in.",
     ["operation", "backend"],
@@ -52,8 +52,8 @@ class Measures:
 
     operation: str
     backend: str
-    duration: Histogram = field(init=False)
-    _requests: dict[str, Counter] = field(init=False)
+    duration: UnlockedHistogram = field(init=False)
+    _requests: dict[str, UnlockedCounter] = field(init=False)
 
     def __attrs_post_init__(self) -> None:
         self.duration = DURATION.labels(self.operation, self.backend)

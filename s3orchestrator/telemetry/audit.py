@@ -9,12 +9,11 @@ from __future__ import annotations
 
 from functools import cache
 
-from prometheus_client import Counter
-
 from s3orchestrator.telemetry.lines import TRAIL
 from s3orchestrator.telemetry.logging import CAN_WAIT, log_always
+from s3orchestrator.telemetry.unlocked import UnlockedCounter
 
-EVENTS = Counter("s3o_audit_events_total", "What the audit trail recorded.", ["event"])
+EVENTS = UnlockedCounter("s3o_audit_events_total", "What the audit trail recorded.", ["event"])
 
 # Requests, and what was only read. A line about something changed is there before the client has its answer.
 _CAN_WAIT = ("s3.", "storage.Get", "storage.Head", "storage.List")
@@ -38,7 +37,7 @@ def record(event: str, fields: dict[str, object]) -> None:
 
 
 @cache
-def _known(event: str) -> tuple[Counter, dict[str, object]]:
+def _known(event: str) -> tuple[UnlockedCounter, dict[str, object]]:
     """Return what counts `event`, and the fields that all its lines have."""
     fixed: dict[str, object] = {"audit": True, "event": event}
     if event.startswith(_CAN_WAIT):

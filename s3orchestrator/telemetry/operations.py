@@ -10,17 +10,17 @@ from __future__ import annotations
 
 from functools import cache
 
-from prometheus_client import Counter, Histogram
 from twisted.internet.defer import CancelledError
 
 from s3orchestrator.protocol.errors import as_s3_error
+from s3orchestrator.telemetry.unlocked import UnlockedCounter, UnlockedHistogram
 
-REQUESTS = Counter(
+REQUESTS = UnlockedCounter(
     "s3o_manager_requests_total",
     "Operations of the engine; a refusal that is the client's doing, as of a missing object, is a success.",
     ["operation", "backend", "status"],
 )
-DURATION = Histogram(
+DURATION = UnlockedHistogram(
     "s3o_manager_duration_seconds",
     "How long they took; of GetObject, until the first byte was there.",
     ["operation", "backend"],
