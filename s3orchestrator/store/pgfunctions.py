@@ -1,10 +1,13 @@
 """
-Functions on a PostgreSQL server: what reserving, committing and deleting an object do there.
+Functions on a PostgreSQL server: what reserving, committing and deleting objects do there.
 
-Each does what the statements of `reserving`, `committing` and `removing` do in the ordinary case, and
-changes nothing where it is not: then those are executed, and say what is wrong. Locks are taken
-before, by statements of their own: a function sees what was committed before each of its own
-statements began.
+Each does what the statements of `reserving`, `committing` and `removing` do in the ordinary case. Where
+it is not, nothing is changed: then those are executed, and say what is wrong. A function sees what was
+committed before each of its own statements began, so a lock is taken before what it is for is read.
+
+Reserving and committing are given a list, and answer with the numbers of those that were ordinary. One is not
+whose locks somebody else has: the others should not wait for that, so nobody waits for locks here, and the
+order in which they are taken does not matter. Rows are locked in the same order by everybody.
 
 A function is named after its text, and is made when it is missed, so that releases which differ may
 work on one ledger. Plans are kept with a session, from a time when tables may have been empty: so none
@@ -13,12 +16,15 @@ of them may read a whole one.
 
 from __future__ import annotations
 
+import re
 from hashlib import sha256
 
 from attrs import frozen
 
 from s3orchestrator.domain.records import NULL_VERSION
 from s3orchestrator.interfaces import ITransaction
+from s3orchestrator.store.sql import BACKEND_LOCK, BUCKET_LOCK, KEY_LOCK
+from s3orchestrator.store.together import each_of
 
 IS_MISSING = "SELECT to_regproc(:name) IS NULL AS missing"
 
@@ -38,11 +44,20 @@ class Function:
 
 _HOW = "LANGUAGE plpgsql SET enable_seqscan = off AS"
 
+
+def _of_one(parameters: str) -> str:
+    return re.sub(r":(\w+)", r"one.\1", parameters)
+
+
+_BUCKET_IS_HELD = f"pg_try_advisory_xact_lock_shared({_of_one(BUCKET_LOCK)})"
+_BACKEND_IS_HELD = f"pg_try_advisory_xact_lock_shared({_of_one(BACKEND_LOCK)})"
+_KEY_IS_LOCKED = f"pg_try_advisory_xact_lock({_of_one(KEY_LOCK)})"
+
 # The rows of counters are locked in the order of names, those of buckets first, as `Tally` does.
 _COUNT = """
     INSERT INTO byte_counts (backend, bucket_id, shard, live, reserved, orphan, objects, held)
-    SELECT backend, the_bucket, $shard, sum(live), sum(reserved), sum(orphan), sum(objects), sum(held)
-      FROM ({changes}) AS change GROUP BY backend ORDER BY backend
+    SELECT backend, bucket_id, $shard, sum(live), sum(reserved), sum(orphan), sum(objects), sum(held)
+      FROM ({changes}) AS change GROUP BY backend, bucket_id ORDER BY backend, bucket_id
     ON CONFLICT (backend, bucket_id, shard) DO UPDATE
        SET live = byte_counts.live + excluded.live,
            reserved = byte_counts.reserved + excluded.reserved,
@@ -57,110 +72,172 @@ _COUNT = """
            reserved = backend_counts.reserved + excluded.reserved,
            orphan = backend_counts.orphan + excluded.orphan;
 """
-_CHANGE = """
-    SELECT the_backend COLLATE "C" AS backend, {live} AS live, {reserved} AS reserved,
-           0 AS orphan, {objects} AS objects, {held} AS held
+
+
+def _changes(
+    blobs: str, *, live: str = "0", reserved: str = "0", orphan: str = "0", objects: int = 0, held: int = 0
+) -> str:
+    """Return how the counters change with blobs, of which the function has three arrays."""
+    return f"""
+        SELECT blob.backend COLLATE "C" AS backend, blob.bucket_id, {live} AS live, {reserved} AS reserved,
+               {orphan} AS orphan, {objects} AS objects, {held} AS held
+          FROM unnest({blobs}_backends, {blobs}_buckets, {blobs}_sizes) AS blob (backend, bucket_id, size)
+    """
+
+
+_GONE = _changes("gone", live="-blob.size", orphan="blob.size", objects=-1)
+_ARRAYS = """
+    {blobs}_backends text[];
+    {blobs}_buckets bigint[];
+    {blobs}_sizes bigint[];
 """
-_GONE = """
-    SELECT gone.backend COLLATE "C" AS backend, -gone.size AS live, 0 AS reserved,
-           gone.size AS orphan, -1 AS objects, 0 AS held
-      FROM unnest(gone_backends, gone_sizes) AS gone (backend, size)
-"""
-_DOOM = """
-    UPDATE blobs
-       SET state = 'doomed', version = NULL, unclear = TRUE, owner = the_owner,
-           operation = the_operation, due_ms = the_time, doomed_ms = the_time, reason = the_reason
-     WHERE version = latest.id AND state = 'live'
-    RETURNING *
+_NOTE = """
+    {blobs}_backends := {blobs}_backends || {of}.backend;
+    {blobs}_buckets := {blobs}_buckets || {of}.bucket_id;
+    {blobs}_sizes := {blobs}_sizes || {of}.size;
 """
 
-_RESERVED = _CHANGE.format(live=0, reserved="the_size", objects=0, held=1)
+
+def _doom(owner: str, operation: str, now_ms: str, reason: str) -> str:
+    return f"""
+    UPDATE blobs
+       SET state = 'doomed', version = NULL, unclear = TRUE, owner = {owner},
+           operation = {operation}, due_ms = {now_ms}, doomed_ms = {now_ms}, reason = {reason}
+     WHERE version = latest.id AND state = 'live'
+    RETURNING *
+    """
+
+
+# Two that want names of each other's wait for each other, but for this order.
+_TO_RESERVE = each_of(
+    "the_list",
+    {
+        "bucket_id": "bigint",
+        "key": "text",
+        "backend": "text",
+        "plain": "text",
+        "other": "text",
+        "size": "bigint",
+        "now_ms": "bigint",
+        "owner": "bigint",
+        "operation": "bigint",
+    },
+)
 RESERVE = Function(
     "reserve",
     f"""
-(the_bucket bigint, the_key text, the_backend text, the_plain text, the_other text, the_size bigint,
- the_time bigint, the_owner bigint, the_operation bigint, OUT new_id bigint, OUT new_name text)
+(the_list json) RETURNS TABLE (number bigint, new_id bigint, new_name text)
 {_HOW} $$body$$
 #variable_conflict use_column
+DECLARE
+    one record;
+    {_ARRAYS.format(blobs="new")}
 BEGIN
-    IF NOT EXISTS (SELECT 1 FROM buckets WHERE id = the_bucket AND deleted_ms IS NULL)
-       OR EXISTS (SELECT 1 FROM bucket_guards WHERE bucket_id = the_bucket)
-       OR EXISTS (SELECT 1 FROM backends WHERE name = the_backend AND is_draining) THEN
-        RETURN;
-    END IF;
-    UPDATE backend_guards SET taken = taken + the_size
-     WHERE backend = the_backend AND taken + the_size <= bytes_limit;
-    IF NOT FOUND AND EXISTS (SELECT 1 FROM backend_guards WHERE backend = the_backend) THEN
-        RETURN;
-    END IF;
-    new_name := the_plain;
-    IF the_plain IS NULL
-       OR EXISTS (SELECT 1 FROM blobs WHERE backend = the_backend AND name = the_plain) THEN
-        new_name := the_other;
-    END IF;
-    INSERT INTO blobs (backend, name, state, size, created_ms, bucket_id, key, is_plain, owner, operation)
-    VALUES (the_backend, new_name, 'pending', the_size, the_time, the_bucket, the_key,
-            new_name IS NOT DISTINCT FROM the_plain, the_owner, the_operation)
-    RETURNING id INTO new_id;
-    {_COUNT.format(changes=_RESERVED)}
+    FOR one IN SELECT * FROM {_TO_RESERVE} ORDER BY backend COLLATE "C", plain COLLATE "C" LOOP
+        CONTINUE WHEN NOT ({_BUCKET_IS_HELD} AND {_BACKEND_IS_HELD});
+        CONTINUE WHEN NOT EXISTS (SELECT 1 FROM buckets WHERE id = one.bucket_id AND deleted_ms IS NULL)
+            OR EXISTS (SELECT 1 FROM bucket_guards WHERE bucket_id = one.bucket_id)
+            OR EXISTS (SELECT 1 FROM backends WHERE name = one.backend AND is_draining);
+        UPDATE backend_guards SET taken = taken + one.size
+         WHERE backend = one.backend AND taken + one.size <= bytes_limit;
+        CONTINUE WHEN NOT FOUND AND EXISTS (SELECT 1 FROM backend_guards WHERE backend = one.backend);
+        number := one.number;
+        new_name := one.plain;
+        IF one.plain IS NULL
+           OR EXISTS (SELECT 1 FROM blobs WHERE backend = one.backend AND name = one.plain) THEN
+            new_name := one.other;
+        END IF;
+        INSERT INTO blobs (backend, name, state, size, created_ms, bucket_id, key, is_plain,
+                           owner, operation)
+        VALUES (one.backend, new_name, 'pending', one.size, one.now_ms, one.bucket_id, one.key,
+                new_name IS NOT DISTINCT FROM one.plain, one.owner, one.operation)
+        RETURNING id INTO new_id;
+        {_NOTE.format(blobs="new", of="one")}
+        RETURN NEXT;
+    END LOOP;
+    {_COUNT.format(changes=_changes("new", reserved="blob.size", held=1))}
 END
 $$body$$
 """,
 )
 
-_COMMITTED = _CHANGE.format(live="the_size", reserved="-the_size", objects=1, held=0)
+_TO_COMMIT = each_of(
+    "the_list",
+    {
+        "bucket_id": "bigint",
+        "key": "text",
+        "backend": "text",
+        "blob_id": "bigint",
+        "size": "bigint",
+        "blob_etag": "text",
+        "backend_version": "text",
+        "etag": "text",
+        "metadata": "text",
+        "storage_class": "text",
+        "algorithm": "text",
+        "value": "text",
+        "kind": "text",
+        "parts": "text",
+        "sha256": "text",
+        "now_ms": "bigint",
+        "owner": "bigint",
+        "operation": "bigint",
+        "reason": "text",
+    },
+)
+_MADE = _changes("new", live="blob.size", reserved="-blob.size", objects=1)
 COMMIT = Function(
     "commit",
     f"""
-(the_bucket bigint, the_key text, the_backend text, the_blob bigint, the_size bigint, blob_etag text,
- blob_version text, new_etag text, new_metadata text, new_class text, new_algorithm text,
- new_value text, new_kind text, new_parts text, new_sha256 text, the_time bigint, the_owner bigint,
- the_operation bigint, the_reason text)
-RETURNS TABLE (new_id bigint, new_modified_ms bigint, displaced blobs)
+(the_list json)
+RETURNS TABLE (number bigint, new_id bigint, new_modified_ms bigint, displaced blobs)
 {_HOW} $$body$$
 #variable_conflict use_column
 DECLARE
+    one record;
     latest record;
-    gone_backends text[];
-    gone_sizes bigint[];
+    has_displaced boolean;
+    ids regclass := pg_get_serial_sequence('versions', 'id');
+    {_ARRAYS.format(blobs="new")}
+    {_ARRAYS.format(blobs="gone")}
 BEGIN
-    IF NOT EXISTS (SELECT 1 FROM buckets WHERE id = the_bucket AND deleted_ms IS NULL) THEN
-        RETURN;
-    END IF;
-    SELECT id, version_id, modified_ms INTO latest
-      FROM versions WHERE bucket_id = the_bucket AND key = the_key AND is_latest;
-    IF latest.version_id <> '{NULL_VERSION}' THEN
-        RETURN;
-    END IF;
-    -- The version has its number before its row: the blob needs it, and tells whether to go on.
-    new_id := nextval(CAST(pg_get_serial_sequence('versions', 'id') AS regclass));
-    new_modified_ms := greatest(the_time, latest.modified_ms + 1);
-    UPDATE blobs
-       SET state = 'live', etag = blob_etag, backend_version = blob_version, version = new_id,
-           was_live = TRUE, unclear = FALSE, owner = NULL, seen_ms = the_time
-     WHERE id = the_blob AND state = 'pending' AND size = the_size;
-    IF NOT FOUND THEN
-        RETURN;
-    END IF;
-    IF latest.id IS NOT NULL THEN
-        FOR displaced IN {_DOOM} LOOP
-            gone_backends := gone_backends || displaced.backend;
-            gone_sizes := gone_sizes || displaced.size;
+    FOR one IN SELECT * FROM {_TO_COMMIT} LOOP
+        CONTINUE WHEN NOT ({_BUCKET_IS_HELD} AND {_KEY_IS_LOCKED});
+        CONTINUE WHEN NOT EXISTS (SELECT 1 FROM buckets WHERE id = one.bucket_id AND deleted_ms IS NULL);
+        SELECT id, version_id, modified_ms INTO latest
+          FROM versions WHERE bucket_id = one.bucket_id AND key = one.key AND is_latest;
+        CONTINUE WHEN latest.version_id <> '{NULL_VERSION}';
+        -- The version has its number before its row: the blob needs it, and tells whether to go on.
+        new_id := nextval(ids);
+        new_modified_ms := greatest(one.now_ms, latest.modified_ms + 1);
+        UPDATE blobs
+           SET state = 'live', etag = one.blob_etag, backend_version = one.backend_version,
+               version = new_id, was_live = TRUE, unclear = FALSE, owner = NULL, seen_ms = one.now_ms
+         WHERE id = one.blob_id AND state = 'pending' AND size = one.size;
+        CONTINUE WHEN NOT FOUND;
+        number := one.number;
+        has_displaced := FALSE;
+        IF latest.id IS NOT NULL THEN
+            FOR displaced IN {_doom("one.owner", "one.operation", "one.now_ms", "one.reason")} LOOP
+                has_displaced := TRUE;
+                {_NOTE.format(blobs="gone", of="displaced")}
+                RETURN NEXT;
+            END LOOP;
+            DELETE FROM versions WHERE id = latest.id;
+        END IF;
+        IF NOT has_displaced THEN
+            displaced := NULL;
             RETURN NEXT;
-        END LOOP;
-        DELETE FROM versions WHERE id = latest.id;
-    END IF;
-    IF gone_sizes IS NULL THEN
-        displaced := NULL;
-        RETURN NEXT;
-    END IF;
-    INSERT INTO versions (id, bucket_id, key, version_id, is_latest, is_delete_marker, size, etag,
-                          modified_ms, metadata, storage_class, checksum_algorithm, checksum_value,
-                          checksum_kind, parts, sha256)
-    VALUES (new_id, the_bucket, the_key, '{NULL_VERSION}', TRUE, FALSE, the_size, new_etag,
-            new_modified_ms, new_metadata, new_class, new_algorithm, new_value,
-            new_kind, new_parts, new_sha256);
-    {_COUNT.format(changes=f"{_COMMITTED} UNION ALL {_GONE}")}
+        END IF;
+        INSERT INTO versions (id, bucket_id, key, version_id, is_latest, is_delete_marker, size, etag,
+                              modified_ms, metadata, storage_class, checksum_algorithm, checksum_value,
+                              checksum_kind, parts, sha256)
+        VALUES (new_id, one.bucket_id, one.key, '{NULL_VERSION}', TRUE, FALSE, one.size, one.etag,
+                new_modified_ms, one.metadata, one.storage_class, one.algorithm, one.value,
+                one.kind, one.parts, one.sha256);
+        {_NOTE.format(blobs="new", of="one")}
+    END LOOP;
+    {_COUNT.format(changes=f"{_MADE} UNION ALL {_GONE}")}
 END
 $$body$$
 """,
@@ -175,8 +252,7 @@ RETURNS TABLE (old_version_id text, was_delete_marker boolean, doomed blobs)
 #variable_conflict use_column
 DECLARE
     latest record;
-    gone_backends text[];
-    gone_sizes bigint[];
+    {_ARRAYS.format(blobs="gone")}
 BEGIN
     SELECT id, version_id, is_delete_marker INTO latest
       FROM versions WHERE bucket_id = the_bucket AND key = the_key AND is_latest;
@@ -185,9 +261,8 @@ BEGIN
     END IF;
     old_version_id := latest.version_id;
     was_delete_marker := latest.is_delete_marker;
-    FOR doomed IN {_DOOM} LOOP
-        gone_backends := gone_backends || doomed.backend;
-        gone_sizes := gone_sizes || doomed.size;
+    FOR doomed IN {_doom("the_owner", "the_operation", "the_time", "the_reason")} LOOP
+        {_NOTE.format(blobs="gone", of="doomed")}
         RETURN NEXT;
     END LOOP;
     IF gone_sizes IS NULL THEN

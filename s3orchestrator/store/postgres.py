@@ -9,9 +9,8 @@ from __future__ import annotations
 
 import os
 from base64 import b32encode
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
-from functools import partial
 from random import random
 from time import CLOCK_BOOTTIME, clock_gettime
 from typing import Any, TypeVar
@@ -31,6 +30,7 @@ from s3orchestrator.interfaces import ITransaction, Row
 from s3orchestrator.store.advisory import AdvisoryLocks
 from s3orchestrator.store.connections import Connection, one_line
 from s3orchestrator.store.dialing import ENDLESS, Patience, Server, dial
+from s3orchestrator.store.finding import together
 from s3orchestrator.store.listening import Hear, Listener
 from s3orchestrator.store.migrate import migrate, migrations
 from s3orchestrator.store.operations import ILedger, Operations
@@ -50,7 +50,7 @@ from s3orchestrator.store.pgtransaction import (
 from s3orchestrator.store.pool import Limits, Pool
 from s3orchestrator.store.shortcuts import Shortcuts
 from s3orchestrator.store.sql import IN_ONE_SNAPSHOT, MIGRATING, pyformat
-from s3orchestrator.store.together import OF_MANY, Together
+from s3orchestrator.store.together import Parameters, Together
 from s3orchestrator.store.turns import Turns
 
 T = TypeVar("T")
@@ -95,7 +95,7 @@ class PostgresDatabase:
     locks: AdvisoryLocks = field(init=False)
     _pool: Pool = field(init=False)
     _listener: Listener = field(init=False)
-    _together: dict[str, Together] = field(init=False)
+    _finding: dict[str, Together] = field(init=False)
     _looking: set[Connection] = field(init=False, factory=set)
     _is_open: bool = field(init=False, default=False)
     _working: int = field(init=False, default=0)
@@ -123,11 +123,10 @@ class PostgresDatabase:
         self._listener = Listener(connect, self._reactor)
         self.locks = AdvisoryLocks(connect)
 
-        async def query(statement: str, parameters: Mapping[str, object]) -> list[Row]:
+        async def query(statement: str, parameters: Parameters) -> list[Row]:
             return await self._counted(self._query(statement, parameters))
 
-        later = partial(self._reactor.callLater, 0)
-        self._together = {statement: Together(statement, query, later) for statement in OF_MANY}
+        self._finding = together(query, self._later)
 
     async def open(self, *, make: bool = True) -> PostgresDatabase:
         """
@@ -158,9 +157,9 @@ class PostgresDatabase:
 
     async def query(self, statement: str, **parameters: object) -> list[Row]:
         """Read with one statement; see `IDatabase`."""
-        together = self._together.get(statement)
-        if together is not None:
-            return await together.ask(parameters)
+        finding = self._finding.get(statement)
+        if finding is not None:
+            return await finding.ask(parameters)
         return await shield(self._counted(self._query(statement, parameters)))
 
     async def at_length(self, work: Callable[[ITransaction], Awaitable[T]]) -> T:
@@ -179,6 +178,10 @@ class PostgresDatabase:
         except CancelledError:
             looking.cancel()
             raise
+
+    def _later(self, call: Callable[[], None]) -> None:
+        """Call when all has been heard that has come, which is the end of this turn of the reactor."""
+        self._reactor.callLater(0, call)
 
     def now_ms(self) -> int:
         """Ledger time."""
@@ -260,10 +263,15 @@ class PostgresDatabase:
             raise translated(error) from error
 
     async def _once(self, work: Callable[[ITransaction], Awaitable[T]]) -> T:
-        async def working(connection: Connection) -> T:
-            return await in_transaction(connection, work)
-
-        return await self._lent(working)
+        tx = PostgresTransaction(None, self._pool.acquire)
+        try:
+            return await in_transaction(tx, work)
+        except FAILURES as error:
+            self._judge(error, tx.connection)
+            raise
+        finally:
+            if tx.connection is not None:
+                self._pool.release(tx.connection)
 
     async def _snapshot(self, work: Callable[[ITransaction], Awaitable[T]]) -> T:
         async with self._own_connection() as connection:
@@ -273,7 +281,7 @@ class PostgresDatabase:
 
     async def _at_length(self, work: Callable[[ITransaction], Awaitable[T]]) -> T:
         async with self._own_connection() as connection:
-            return await in_transaction(connection, work)
+            return await in_transaction(PostgresTransaction(connection), work)
 
     @asynccontextmanager
     async def _own_connection(self) -> AsyncIterator[Connection]:
@@ -290,7 +298,7 @@ class PostgresDatabase:
             self._looking.discard(connection)
             connection.close()
 
-    async def _query(self, statement: str, parameters: Mapping[str, object]) -> list[Row]:
+    async def _query(self, statement: str, parameters: Parameters) -> list[Row]:
         try:
             return await self._ask(statement, parameters)
         except FAILURES as error:
@@ -301,7 +309,7 @@ class PostgresDatabase:
         except FAILURES as error:
             raise translated(error) from error
 
-    async def _ask(self, statement: str, parameters: Mapping[str, object]) -> list[Row]:
+    async def _ask(self, statement: str, parameters: Parameters) -> list[Row]:
         async def asking(connection: Connection) -> list[Row]:
             written = connection.written(pyformat(statement), parameters)
             return rows_of(await connection.ask(written, self._patience.read), statement)
@@ -309,23 +317,29 @@ class PostgresDatabase:
         return await self._lent(asking)
 
     async def _lent(self, work: Callable[[Connection], Awaitable[T]]) -> T:
-        """
-        Run `work` with a connection of the pool.
-
-        :raises ConnectionLost: it ended, and not because we had waited long enough.
-        """
+        """Run `work` with a connection of the pool; see `_judge` for what it raises then."""
         connection = await self._pool.acquire()
         try:
             return await work(connection)
         except FAILURES as error:
-            if is_standby(error):
-                connection.close()
-            elif connection.is_closed and not connection.is_late:
-                self._pool.distrust()
-                raise ConnectionLost(one_line(error)) from error
+            self._judge(error, connection)
             raise
         finally:
             self._pool.release(connection)
+
+    def _judge(self, error: Exception, connection: Connection | None) -> None:
+        """
+        Let nobody else have a connection that a failure speaks against.
+
+        :raises ConnectionLost: it ended, and not because we had waited long enough.
+        """
+        if connection is None:
+            return
+        if is_standby(error):
+            connection.close()
+        elif connection.is_closed and not connection.is_late:
+            self._pool.distrust()
+            raise ConnectionLost(one_line(error)) from error
 
     async def _look_at(self, connection: Connection) -> None:
         (about,) = rows_of(await connection.ask(ABOUT), ABOUT)
@@ -364,7 +378,9 @@ class PostgresDatabase:
             owner = await register(tx, now_ms, self._lease)
             ledger = await tx.one(LEDGER_ID)
             await make_functions(tx)
-            self.operations = Operations(owner, Turns(), is_shared=True, shortcuts=Shortcuts(self))
+            self.operations = Operations(
+                owner, Turns(), is_shared=True, shortcuts=Shortcuts(self, self._transact, self._later)
+            )
             self.ledger_id = ledger[0] if ledger else ""
 
-        await in_transaction(connection, work)
+        await in_transaction(PostgresTransaction(connection), work)

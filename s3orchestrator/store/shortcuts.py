@@ -1,43 +1,39 @@
 """
-Reserving, committing and deleting an object in one round trip, where the ledger is on a PostgreSQL server.
+Reserving, committing and deleting objects in one round trip, where the ledger is on a PostgreSQL server.
 
-Each is one string: locks, then a function of `pgfunctions`. It is a transaction by itself; see
-`PostgresTransaction.whole`. Only what is ordinary goes this way. None means that it was not, and
-that nothing has been changed: the statements that every database understands come next.
+Each is one string that calls a function of `pgfunctions`. It is a transaction by itself; see
+`PostgresTransaction.whole`. What is to be reserved or committed in one turn of the reactor shares one
+transaction, of which each member ends as it would alone. Only what is ordinary goes this way. None means
+that it was not, and that nothing has been changed: the statements that every database understands come next.
 """
 
 from __future__ import annotations
 
-from attrs import frozen
+from collections.abc import Awaitable, Callable, Sequence
+
+from attrs import define, field
 from zope.interface import implementer
 
 from s3orchestrator.domain.records import Blob, BlobState, Bucket, Committed, Removed
 from s3orchestrator.interfaces import ITransaction, Row
 from s3orchestrator.store.committing import LOCK_KEY, Commit
-from s3orchestrator.store.counting import HOLD_BACKEND, HOLD_BUCKET
+from s3orchestrator.store.counting import HOLD_BUCKET
 from s3orchestrator.store.dooming import Claim
 from s3orchestrator.store.operations import ILedger, IShortcuts
 from s3orchestrator.store.pgfunctions import COMMIT, REMOVE, RESERVE
 from s3orchestrator.store.pgtransaction import PostgresTransaction
 from s3orchestrator.store.reserving import Offer, Wanted
 from s3orchestrator.store.rows import BLOB, blob_of
+from s3orchestrator.store.together import Later, Parameters, Together, by_number, listed
 
 
 def _blob_in(column: str) -> str:
     return ", ".join(f"({column}).{name.strip()}" for name in BLOB.split(","))
 
 
-_RESERVE = f"""
-    {HOLD_BUCKET}; {HOLD_BACKEND};
-    SELECT new_id, new_name
-      FROM {RESERVE.name}(:bucket_id, :key, :backend, :plain, :other, :size, :now_ms, :owner, :operation)
-"""
+_RESERVE = f"SELECT number, new_id, new_name FROM {RESERVE.name}(:the_list)"
 _COMMIT = f"""
-    {HOLD_BUCKET}; {LOCK_KEY};
-    SELECT new_id, new_modified_ms, {_blob_in("displaced")}
-      FROM {COMMIT.name}(:bucket_id, :key, :backend, :blob_id, :size, :blob_etag, :backend_version, :etag,
-                         :metadata, :storage_class, :algorithm, :value, :kind, :parts, :sha256,
-                         :now_ms, :owner, :operation, :reason)
+    SELECT number, new_id, new_modified_ms, {_blob_in("displaced")} FROM {COMMIT.name}(:the_list)
 """
 _REMOVE = f"""
     {HOLD_BUCKET}; {LOCK_KEY};
@@ -46,31 +42,58 @@ _REMOVE = f"""
 """
 
 
+Transact = Callable[[Callable[[ITransaction], Awaitable[list[Row]]]], Awaitable[list[Row]]]
+
+
+def _sharing(statement: str, transact: Transact, later: Later) -> Together:
+    """Return what does what a statement does for each in a list, in one transaction."""
+
+    async def ask(many: Sequence[Parameters]) -> Sequence[list[Row]]:
+        the_list = listed(many)
+
+        async def work(tx: ITransaction) -> list[Row]:
+            return await _whole(tx, statement, the_list=the_list)
+
+        return by_number(await transact(work), len(many))
+
+    return Together(ask, later)
+
+
 @implementer(IShortcuts)
-@frozen
+@define(eq=False)
 class Shortcuts:
-    """Those of a ledger on a PostgreSQL server."""
+    """Those of a ledger on a PostgreSQL server; `transact` is how it runs a transaction."""
 
     _ledger: ILedger
+    _transact: Transact
+    _later: Later
+    _reserving: Together = field(init=False)
+    _committing: Together = field(init=False)
+
+    def __attrs_post_init__(self) -> None:
+        self._reserving = _sharing(_RESERVE, self._transact, self._later)
+        self._committing = _sharing(_COMMIT, self._transact, self._later)
 
     async def reserve(self, tx: ITransaction, wanted: Wanted, offer: Offer, operation: int) -> Blob | None:
         """See `IShortcuts`."""
         now_ms = self._ledger.now_ms()
-        ((blob_id, name),) = await _whole(
-            tx,
-            _RESERVE,
-            bucket_id=wanted.bucket.id,
-            key=wanted.key,
-            backend=offer.backend,
-            plain=offer.plain,
-            other=offer.other,
-            size=wanted.size,
-            now_ms=now_ms,
-            owner=self._ledger.operations.owner,
-            operation=operation,
+        _check(tx)
+        rows = await self._reserving.ask(
+            {
+                "bucket_id": wanted.bucket.id,
+                "key": wanted.key,
+                "backend": offer.backend,
+                "plain": offer.plain,
+                "other": offer.other,
+                "size": wanted.size,
+                "now_ms": now_ms,
+                "owner": self._ledger.operations.owner,
+                "operation": operation,
+            }
         )
-        if blob_id is None:
+        if not rows:
             return None
+        ((blob_id, name),) = rows
         return Blob(
             id=blob_id,
             backend=offer.backend,
@@ -88,20 +111,21 @@ class Shortcuts:
         blob = what.blob
         if what.condition or blob.upload_id is not None or what.new.size != blob.size:
             return None
-        rows = await _whole(
-            tx,
-            _COMMIT,
-            bucket_id=what.bucket.id,
-            key=blob.key,
-            backend=blob.backend,
-            blob_id=blob.id,
-            blob_etag=what.stored.etag,
-            backend_version=what.stored.version_id,
-            now_ms=claim.now_ms,
-            owner=claim.owner,
-            operation=claim.operation,
-            reason=claim.reason,
-            **what.columns(),
+        _check(tx)
+        rows = await self._committing.ask(
+            {
+                "bucket_id": what.bucket.id,
+                "key": blob.key,
+                "backend": blob.backend,
+                "blob_id": blob.id,
+                "blob_etag": what.stored.etag,
+                "backend_version": what.stored.version_id,
+                "now_ms": claim.now_ms,
+                "owner": claim.owner,
+                "operation": claim.operation,
+                "reason": claim.reason,
+                **what.columns(),
+            }
         )
         if not rows:
             return None
@@ -122,6 +146,11 @@ class Shortcuts:
         if not rows:
             return Removed(key)
         return Removed(key, rows[0][0], rows[0][1], _blobs_of(rows))
+
+
+def _check(tx: ITransaction) -> None:
+    """What comes next is another transaction: it must be all of this one."""
+    assert isinstance(tx, PostgresTransaction) and tx.is_fresh
 
 
 async def _whole(tx: ITransaction, statements: str, **parameters: object) -> list[Row]:

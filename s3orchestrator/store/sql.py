@@ -81,9 +81,9 @@ SQLITE = Dialect(
 # Advisory locks have two key spaces, one of 64 bits and one of a class and 32 bits. Keys and
 # names use the former: many are held at once, and sharing a hash would make them wait in an
 # order of their own. Buckets and backends are few.
-_BUCKET = "1, hashint8(:bucket_id)"
-_BACKEND = "2, hashtext(:backend)"
-_KEY = "hashtextextended(:key, :bucket_id)"
+BUCKET_LOCK = "1, hashint8(:bucket_id)"
+BACKEND_LOCK = "2, hashtext(:backend)"
+KEY_LOCK = "hashtextextended(:key, :bucket_id)"
 _NAME = "hashtextextended(:name, hashtext(:backend))"
 MIGRATING = "SELECT pg_advisory_xact_lock(3, 0)"
 IN_ONE_SNAPSHOT = "$in_one_snapshot"
@@ -108,11 +108,11 @@ POSTGRES = Dialect(
         # each connection counts in one of its own, more or less.
         "shard": "(pg_backend_pid() % 16)",
         # Each is a statement of its own: what comes after it sees what those had done that it waited for.
-        "hold_bucket": f"SELECT pg_advisory_xact_lock_shared({_BUCKET})",
-        "hold_bucket_alone": f"SELECT pg_advisory_xact_lock({_BUCKET})",
-        "hold_backend": f"SELECT pg_advisory_xact_lock_shared({_BACKEND})",
-        "hold_backend_alone": f"SELECT pg_advisory_xact_lock({_BACKEND})",
-        "lock_key": f"SELECT pg_advisory_xact_lock({_KEY})",
+        "hold_bucket": f"SELECT pg_advisory_xact_lock_shared({BUCKET_LOCK})",
+        "hold_bucket_alone": f"SELECT pg_advisory_xact_lock({BUCKET_LOCK})",
+        "hold_backend": f"SELECT pg_advisory_xact_lock_shared({BACKEND_LOCK})",
+        "hold_backend_alone": f"SELECT pg_advisory_xact_lock({BACKEND_LOCK})",
+        "lock_key": f"SELECT pg_advisory_xact_lock({KEY_LOCK})",
         "hold_name": f"SELECT pg_advisory_xact_lock_shared({_NAME})",
         "lock_name": f"SELECT pg_advisory_xact_lock({_NAME})",
         "lock_upload": "SELECT 1 FROM uploads WHERE id = :upload_id FOR UPDATE",

@@ -1,7 +1,7 @@
 """
-One round trip for all who look something up in the same turn of the reactor.
+One round trip for all who want the same of the ledger in one turn of the reactor.
 
-What a look-up costs is mostly being woken: the server by the statement, we by its answer.
+What a short statement costs is mostly being woken: the server by what we send, we by its answer.
 """
 
 from __future__ import annotations
@@ -17,108 +17,74 @@ from twisted.python.failure import Failure
 from s3orchestrator.concurrency import start
 from s3orchestrator.errors import StoreUnavailable
 from s3orchestrator.interfaces import Row
-from s3orchestrator.store.versions import DESCRIBE_LATEST, DESCRIBE_VERSION, FIND_LATEST, FIND_VERSION
 
-AT_MOST = 100  # in one statement; the first should not wait long for the last
+AT_MOST = 100  # as in a batch delete: the first should not wait long for the last
 
-_TYPES = {"bucket_id": "bigint", "key": "text", "version_id": "text"}
-
-Query = Callable[[str, Mapping[str, object]], Coroutine[Any, Any, list[Row]]]
-
-
-def _of_many(statement: str, names: Sequence[str]) -> str:
-    """
-    Return a statement that gives the rows of another for each set of parameters in `:asked`.
-
-    Their number, from 1, comes before. OFFSET keeps the planner from turning it over: each is looked up.
-    """
-    for name in names:
-        statement = statement.replace(f":{name}", f"asked.{name}")
-    columns = ", ".join(f"{name} {_TYPES[name]}" for name in names)
-    return f"""
-        SELECT asked.number, found.*
-          FROM ROWS FROM (json_to_recordset(:asked) AS ({columns}))
-               WITH ORDINALITY AS asked ({", ".join(names)}, number)
-         CROSS JOIN LATERAL ({statement} OFFSET 0) AS found
-    """
-
-
-OF_MANY = {
-    **{each: _of_many(each, ["bucket_id", "key"]) for each in (FIND_LATEST, DESCRIBE_LATEST)},
-    **{each: _of_many(each, ["bucket_id", "key", "version_id"]) for each in (FIND_VERSION, DESCRIBE_VERSION)},
-}
+Parameters = Mapping[str, object]
+Ask = Callable[[Sequence[Parameters]], Coroutine[Any, Any, Sequence[list[Row]]]]
+Later = Callable[[Callable[[], None]], object]
 
 
 @define(eq=False)
 class Together:
     """
-    Asks one of the statements in `OF_MANY` for all who want it before `later` calls back.
+    Asks, for all who want it before `later` calls back, what each is to be given.
 
-    Who leaves is no concern of the others. Nor is a parameter that the server does not take.
+    Who leaves is no concern of the others. Nor is what the server refuses: where it fails for
+    many, each is asked for alone, so `_ask` must have changed nothing then.
     """
 
-    _statement: str
-    _query: Query
-    _later: Callable[[Callable[[], None]], object]
-    _waiting: dict[tuple[object, ...], _Wanted] = field(init=False, factory=dict)
+    _ask: Ask
+    _later: Later
+    _waiting: list[tuple[Parameters, Deferred[list[Row]]]] = field(init=False, factory=list)
 
-    def ask(self, parameters: dict[str, object]) -> Deferred[list[Row]]:
-        """Return the rows for these parameters, to be read by position; the same ones may be others', too."""
+    def ask(self, parameters: Parameters) -> Deferred[list[Row]]:
+        """Return the rows for these parameters, to be read by position."""
+        answer: Deferred[list[Row]] = Deferred()
         if not self._waiting:
             self._later(self._send)
-        key = tuple(parameters.values())
-        wanted = self._waiting.get(key)
-        if wanted is None:
-            wanted = self._waiting[key] = _Wanted(parameters)
-        answer: Deferred[list[Row]] = Deferred()
-        wanted.answers.append(answer)
+        self._waiting.append((parameters, answer))
         return answer
 
     def _send(self) -> None:
-        waiting, self._waiting = list(self._waiting.values()), {}
+        waiting, self._waiting = self._waiting, []
         for first in range(0, len(waiting), AT_MOST):
-            start(self._find(waiting[first : first + AT_MOST]))
+            start(self._give(waiting[first : first + AT_MOST]))
 
-    async def _find(self, waiting: Sequence[_Wanted]) -> None:
-        if len(waiting) == 1:
-            await self._find_alone(waiting[0])
-            return
-        asked = json.dumps([wanted.parameters for wanted in waiting])
+    async def _give(self, waiting: Sequence[tuple[Parameters, Deferred[list[Row]]]]) -> None:
         try:
-            rows = await self._query(OF_MANY[self._statement], {"asked": asked})
+            answers = await self._ask([parameters for parameters, _ in waiting])
         except StoreUnavailable as error:
-            for wanted in waiting:
-                wanted.fail(StoreUnavailable(str(error)))
-        except Exception:
-            for wanted in waiting:
-                start(self._find_alone(wanted))
-        else:
-            found: list[list[Row]] = [[] for _ in waiting]
-            for number, *row in rows:
-                found[number - 1].append(row)
-            for wanted, its in zip(waiting, found, strict=True):
-                wanted.give(its)
-
-    async def _find_alone(self, wanted: _Wanted) -> None:
-        try:
-            rows = await self._query(self._statement, wanted.parameters)
+            for _, answer in waiting:
+                answer.errback(Failure(type(error)(str(error))))
         except Exception as error:
-            wanted.fail(error)
+            if len(waiting) == 1:
+                waiting[0][1].errback(Failure(error))
+                return
+            for one in waiting:
+                start(self._give([one]))
         else:
-            wanted.give(rows)
+            for (_, answer), rows in zip(waiting, answers, strict=True):
+                answer.callback(rows)
 
 
-@define(eq=False)
-class _Wanted:
-    """One set of parameters, and who waits for what it gives."""
+def listed(many: Sequence[Parameters]) -> str:
+    """Return what `each_of` is read from."""
+    return json.dumps(many)
 
-    parameters: dict[str, object]
-    answers: list[Deferred[list[Row]]] = field(init=False, factory=list)
 
-    def give(self, rows: list[Row]) -> None:
-        for answer in self.answers:
-            answer.callback(rows)
+def each_of(source: str, types: Mapping[str, str]) -> str:
+    """Return what comes after FROM to have `asked`: for each in a list what `types` names, and its number."""
+    columns = ", ".join(f"{name} {kind}" for name, kind in types.items())
+    return (
+        f"ROWS FROM (json_to_recordset({source}) AS ({columns}))"
+        f" WITH ORDINALITY AS asked ({', '.join(types)}, number)"
+    )
 
-    def fail(self, error: Exception) -> None:
-        for answer in self.answers:
-            answer.errback(Failure(error))
+
+def by_number(rows: Sequence[Row], count: int) -> list[list[Row]]:
+    """Return what each was given: rows begin with the numbers of those whose they are."""
+    given: list[list[Row]] = [[] for _ in range(count)]
+    for number, *row in rows:
+        given[number - 1].append(row)
+    return given

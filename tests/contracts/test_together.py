@@ -8,7 +8,7 @@ from twisted.internet.defer import CancelledError, DeferredList, gatherResults
 
 from s3orchestrator.concurrency import start
 from s3orchestrator.errors import NoSuchKey, NoSuchVersion, StoreUnavailable
-from s3orchestrator.store import together
+from s3orchestrator.store import finding, together
 from s3orchestrator.store.dialing import Patience
 from s3orchestrator.store.pool import Limits
 from s3orchestrator.store.sql import pyformat
@@ -28,8 +28,8 @@ class TogetherTests(PostgresCase):
 
     async def found(self, kit: Kit, *keys: str) -> list[object]:
         """The ETags of keys that are looked up at once, or what was raised instead."""
-        finding = [start(kit.versions.find(self.bucket, key)) for key in keys]
-        outcomes = await DeferredList(finding, consumeErrors=True)
+        asking = [start(kit.versions.find(self.bucket, key)) for key in keys]
+        outcomes = await DeferredList(asking, consumeErrors=True)
         return [result.etag if success else result.type for success, result in outcomes]
 
     async def test_each_its_own(self) -> None:
@@ -114,10 +114,10 @@ class TogetherTests(PostgresCase):
         kit = await self.kit(patience=Patience(read=0.2))
         await kit.put(self.bucket, "a")
         self.freeze()
-        finding = [start(kit.versions.find(self.bucket, key)) for key in "ab"]
-        took, stood_still = await self.took(finding[0], StoreUnavailable)
+        asking = [start(kit.versions.find(self.bucket, key)) for key in "ab"]
+        took, stood_still = await self.took(asking[0], StoreUnavailable)
         with self.assertRaises(StoreUnavailable):
-            await finding[1]
+            await asking[1]
         self.assertGreater(took, 0.15)
         self.assertLess(took, 2.0)
         self.assertLess(stood_still, 0.2)
@@ -127,9 +127,9 @@ class TogetherTests(PostgresCase):
         What is asked for while the ledger is closed is answered, or refused.
         """
         kit = await self.kit()
-        finding = start(self.found(kit, "a", "b"))
+        asking = start(self.found(kit, "a", "b"))
         await kit.ledger.close()
-        self.assertEqual(await finding, [StoreUnavailable] * 2)
+        self.assertEqual(await asking, [StoreUnavailable] * 2)
 
     async def test_looked_up(self) -> None:
         """
@@ -138,7 +138,7 @@ class TogetherTests(PostgresCase):
         await self.kit()
         with self.server.connect(self.database) as connection, connection.cursor() as cursor:
             cursor.execute("SET enable_seqscan = off")
-            for statement in together.OF_MANY.values():
+            for statement in finding.OF_MANY.values():
                 cursor.execute(f"EXPLAIN {pyformat(statement)}", {"asked": "[]"})
                 plan = "\n".join(line for (line,) in cursor.fetchall())
                 self.assertIn("Nested Loop", plan.splitlines()[0])
