@@ -5,7 +5,7 @@ Each does what the statements of `reserving`, `committing` and `removing` do in 
 it is not, nothing is changed: then those are executed, and say what is wrong. A function sees what was
 committed before each of its own statements began, so a lock is taken before what it is for is read.
 
-Reserving and committing are given a list, and answer with the numbers of those that were ordinary. One is not
+Each is given a list, and answers with the numbers of those that were ordinary. One is not
 whose locks somebody else has: the others should not wait for that, so nobody waits for locks here, and the
 order in which they are taken does not matter. Rows are locked in the same order by everybody.
 
@@ -98,15 +98,13 @@ _NOTE = """
 """
 
 
-def _doom(owner: str, operation: str, now_ms: str, reason: str) -> str:
-    return f"""
+_DOOM = """
     UPDATE blobs
-       SET state = 'doomed', version = NULL, unclear = TRUE, owner = {owner},
-           operation = {operation}, due_ms = {now_ms}, doomed_ms = {now_ms}, reason = {reason}
+       SET state = 'doomed', version = NULL, unclear = TRUE, owner = one.owner,
+           operation = one.operation, due_ms = one.now_ms, doomed_ms = one.now_ms, reason = one.reason
      WHERE version = latest.id AND state = 'live'
     RETURNING *
-    """
-
+"""
 
 # Two that want names of each other's wait for each other, but for this order.
 _TO_RESERVE = each_of(
@@ -218,7 +216,7 @@ BEGIN
         number := one.number;
         has_displaced := FALSE;
         IF latest.id IS NOT NULL THEN
-            FOR displaced IN {_doom("one.owner", "one.operation", "one.now_ms", "one.reason")} LOOP
+            FOR displaced IN {_DOOM} LOOP
                 has_displaced := TRUE;
                 {_NOTE.format(blobs="gone", of="displaced")}
                 RETURN NEXT;
@@ -243,37 +241,54 @@ $$body$$
 """,
 )
 
+_TO_REMOVE = each_of(
+    "the_list",
+    {
+        "bucket_id": "bigint",
+        "key": "text",
+        "now_ms": "bigint",
+        "owner": "bigint",
+        "operation": "bigint",
+        "reason": "text",
+    },
+)
 REMOVE = Function(
     "remove",
     f"""
-(the_bucket bigint, the_key text, the_time bigint, the_owner bigint, the_operation bigint, the_reason text)
-RETURNS TABLE (old_version_id text, was_delete_marker boolean, doomed blobs)
+(the_list json)
+RETURNS TABLE (number bigint, old_version_id text, was_delete_marker boolean, doomed blobs)
 {_HOW} $$body$$
 #variable_conflict use_column
 DECLARE
+    one record;
     latest record;
+    has_doomed boolean;
     {_ARRAYS.format(blobs="gone")}
 BEGIN
-    SELECT id, version_id, is_delete_marker INTO latest
-      FROM versions WHERE bucket_id = the_bucket AND key = the_key AND is_latest;
-    IF NOT FOUND THEN
-        RETURN;
-    END IF;
-    old_version_id := latest.version_id;
-    was_delete_marker := latest.is_delete_marker;
-    FOR doomed IN {_doom("the_owner", "the_operation", "the_time", "the_reason")} LOOP
-        {_NOTE.format(blobs="gone", of="doomed")}
-        RETURN NEXT;
+    FOR one IN SELECT * FROM {_TO_REMOVE} LOOP
+        CONTINUE WHEN NOT ({_BUCKET_IS_HELD} AND {_KEY_IS_LOCKED});
+        SELECT id, version_id, is_delete_marker INTO latest
+          FROM versions WHERE bucket_id = one.bucket_id AND key = one.key AND is_latest;
+        number := one.number;
+        old_version_id := latest.version_id;
+        was_delete_marker := latest.is_delete_marker;
+        has_doomed := FALSE;
+        FOR doomed IN {_DOOM} LOOP
+            has_doomed := TRUE;
+            {_NOTE.format(blobs="gone", of="doomed")}
+            RETURN NEXT;
+        END LOOP;
+        IF NOT has_doomed THEN
+            doomed := NULL;
+            RETURN NEXT;
+        END IF;
+        CONTINUE WHEN latest.id IS NULL;
+        DELETE FROM versions WHERE id = latest.id;
+        UPDATE versions SET is_latest = TRUE
+         WHERE id = (SELECT id FROM versions
+                      WHERE bucket_id = one.bucket_id AND key = one.key AND NOT is_latest
+                      ORDER BY modified_ms DESC LIMIT 1);
     END LOOP;
-    IF gone_sizes IS NULL THEN
-        doomed := NULL;
-        RETURN NEXT;
-    END IF;
-    DELETE FROM versions WHERE id = latest.id;
-    UPDATE versions SET is_latest = TRUE
-     WHERE id = (SELECT id FROM versions
-                  WHERE bucket_id = the_bucket AND key = the_key AND NOT is_latest
-                  ORDER BY modified_ms DESC LIMIT 1);
     {_COUNT.format(changes=_GONE)}
 END
 $$body$$

@@ -2,9 +2,9 @@
 Reserving, committing and deleting objects in one round trip, where the ledger is on a PostgreSQL server.
 
 Each is one string that calls a function of `pgfunctions`. It is a transaction by itself; see
-`PostgresTransaction.whole`. What is to be reserved or committed in one turn of the reactor shares one
-transaction, of which each member ends as it would alone. Only what is ordinary goes this way. None means
-that it was not, and that nothing has been changed: the statements that every database understands come next.
+`PostgresTransaction.whole`. Those of one turn of the reactor share it, and each ends as it would alone. Only
+what is ordinary goes this way. None means that it was not, and that nothing has been changed: the
+statements that every database understands come next.
 """
 
 from __future__ import annotations
@@ -16,8 +16,7 @@ from zope.interface import implementer
 
 from s3orchestrator.domain.records import Blob, BlobState, Bucket, Committed, Removed
 from s3orchestrator.interfaces import ITransaction, Row
-from s3orchestrator.store.committing import LOCK_KEY, Commit
-from s3orchestrator.store.counting import HOLD_BUCKET
+from s3orchestrator.store.committing import Commit
 from s3orchestrator.store.dooming import Claim
 from s3orchestrator.store.operations import ILedger, IShortcuts
 from s3orchestrator.store.pgfunctions import COMMIT, REMOVE, RESERVE
@@ -36,11 +35,8 @@ _COMMIT = f"""
     SELECT number, new_id, new_modified_ms, {_blob_in("displaced")} FROM {COMMIT.name}(:the_list)
 """
 _REMOVE = f"""
-    {HOLD_BUCKET}; {LOCK_KEY};
-    SELECT old_version_id, was_delete_marker, {_blob_in("doomed")}
-      FROM {REMOVE.name}(:bucket_id, :key, :now_ms, :owner, :operation, :reason)
+    SELECT number, old_version_id, was_delete_marker, {_blob_in("doomed")} FROM {REMOVE.name}(:the_list)
 """
-
 
 Transact = Callable[[Callable[[ITransaction], Awaitable[list[Row]]]], Awaitable[list[Row]]]
 
@@ -52,7 +48,8 @@ def _sharing(statement: str, transact: Transact, later: Later) -> Together:
         the_list = listed(many)
 
         async def work(tx: ITransaction) -> list[Row]:
-            return await _whole(tx, statement, the_list=the_list)
+            assert isinstance(tx, PostgresTransaction)
+            return await tx.whole(statement, the_list=the_list)
 
         return by_number(await transact(work), len(many))
 
@@ -69,10 +66,12 @@ class Shortcuts:
     _later: Later
     _reserving: Together = field(init=False)
     _committing: Together = field(init=False)
+    _removing: Together = field(init=False)
 
     def __attrs_post_init__(self) -> None:
         self._reserving = _sharing(_RESERVE, self._transact, self._later)
         self._committing = _sharing(_COMMIT, self._transact, self._later)
+        self._removing = _sharing(_REMOVE, self._transact, self._later)
 
     async def reserve(self, tx: ITransaction, wanted: Wanted, offer: Offer, operation: int) -> Blob | None:
         """See `IShortcuts`."""
@@ -131,19 +130,22 @@ class Shortcuts:
             return None
         return Committed(what.version(rows[0][0], rows[0][1]), _blobs_of(rows))
 
-    async def remove(self, tx: ITransaction, bucket: Bucket, key: str, claim: Claim) -> Removed:
+    async def remove(self, tx: ITransaction, bucket: Bucket, key: str, claim: Claim) -> Removed | None:
         """See `IShortcuts`."""
-        rows = await _whole(
-            tx,
-            _REMOVE,
-            bucket_id=bucket.id,
-            key=key,
-            now_ms=claim.now_ms,
-            owner=claim.owner,
-            operation=claim.operation,
-            reason=claim.reason,
+        _check(tx)
+        rows = await self._removing.ask(
+            {
+                "bucket_id": bucket.id,
+                "key": key,
+                "now_ms": claim.now_ms,
+                "owner": claim.owner,
+                "operation": claim.operation,
+                "reason": claim.reason,
+            }
         )
         if not rows:
+            return None
+        if rows[0][0] is None:
             return Removed(key)
         return Removed(key, rows[0][0], rows[0][1], _blobs_of(rows))
 
@@ -151,11 +153,6 @@ class Shortcuts:
 def _check(tx: ITransaction) -> None:
     """What comes next is another transaction: it must be all of this one."""
     assert isinstance(tx, PostgresTransaction) and tx.is_fresh
-
-
-async def _whole(tx: ITransaction, statements: str, **parameters: object) -> list[Row]:
-    assert isinstance(tx, PostgresTransaction)
-    return await tx.whole(statements, **parameters)
 
 
 def _blobs_of(rows: list[Row]) -> tuple[Blob, ...]:

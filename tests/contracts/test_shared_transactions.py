@@ -1,4 +1,4 @@
-"""Reserving and committing for many at once: one transaction, in which each ends as it would alone."""
+"""Reserving, committing and deleting at once: one transaction, in which each ends as it would alone."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ class SharedTests(PostgresCase):
 
     async def test_one_trip(self) -> None:
         """
-        Whatever is reserved or committed at once is one round trip, and each gets what is its own.
+        Whatever is reserved, committed or removed at once is one round trip, and each gets what is its own.
         """
         (kit,) = await self.kits(limits=ONE)
         await kit.put(self.bucket, "2", etag="old")
@@ -45,6 +45,12 @@ class SharedTests(PostgresCase):
         for blob, one in zip(blobs, committed, strict=True):
             self.assertEqual((one.version.key, one.version.blobs[0].id), (blob.key, blob.id))
             self.assertEqual(await kit.versions.find(self.bucket, blob.key), one.version)
+        asked.since()
+        removed = await gatherResults([start(kit.versions.remove(self.bucket, f"{n}")) for n in range(2, 8)])
+        self.assertEqual(asked.since(), 1)
+        self.assertEqual(
+            [[gone.id for gone in one.doomed] for one in removed], [[b.id] for b in blobs[2:]] + [[], []]
+        )
         self.assertEqual(await kit.findings(), [])
 
     async def test_out_of_the_ordinary(self) -> None:
