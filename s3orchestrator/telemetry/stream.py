@@ -10,9 +10,12 @@ from __future__ import annotations
 import os
 from collections import deque
 from collections.abc import Callable, Sequence
+from contextlib import ExitStack, suppress
+from functools import partial
 from itertools import islice
 from select import POLLOUT, poll
-from stat import S_ISREG
+from socket import MSG_DONTWAIT, socket
+from stat import S_ISFIFO, S_ISREG, S_ISSOCK
 from threading import RLock
 
 from prometheus_client import Counter
@@ -23,7 +26,11 @@ MOST_BYTES = 8 << 20  # that wait: some fifteen thousand lines
 _FAREWELL = 1000  # milliseconds for each piece when the process ends
 # A pipe that says it is ready takes this much without waiting, and so does a socket.
 _PIECE = 4096
-_LARGE_PIECE = 64 * 1024  # a file never says that it is full for now
+# A file never says that it is full for now. And of what can say so, a long line takes what there is room for:
+# in pieces, it would have those of other processes in its midst.
+_LARGE_PIECE = 64 * 1024
+
+Put = Callable[[bytes], int]
 
 
 class Stream:
@@ -45,6 +52,12 @@ class Stream:
         self._lost = 0
         self._lock = RLock()
         self._piece = _LARGE_PIECE if S_ISREG(os.fstat(descriptor).st_mode) else _PIECE
+        self._ours = ExitStack()
+        own = _not_waiting(descriptor, self._ours)
+        self._put, self._most_at_once = (own, _LARGE_PIECE) if own else self._waiting_put()
+        if own:
+            # A child is a daemon that leaves its terminal: somebody may wait for the end of its output there.
+            os.register_at_fork(after_in_child=self._let_go)
 
     def write(self, text: str, /) -> None:
         """Write a line, its end included; when too many wait it is dropped, and that is said later."""
@@ -69,6 +82,15 @@ class Stream:
         """Write what waits, for as long as somebody reads; the descriptor stays open."""
         with self._lock:
             self._flush(_FAREWELL)
+            self._let_go()
+
+    def _let_go(self) -> None:
+        """Go on with the descriptor that we were given."""
+        self._put, self._most_at_once = self._waiting_put()
+        self._ours.close()
+
+    def _waiting_put(self) -> tuple[Put, int]:
+        return partial(os.write, self._descriptor), self._piece
 
     def _keep(self, line: bytes) -> None:
         if self._size + len(line) > self._most_bytes:
@@ -116,7 +138,26 @@ class Stream:
         """Return what could not be written without waiting longer than `patience` milliseconds."""
         try:
             while data and self._poll.poll(patience):
-                data = data[os.write(self._descriptor, data[: self._piece]) :]
+                data = data[self._put(data[: self._most_at_once]) :]
         except OSError:
             pass  # where nobody reads any more, or the disk is full, it waits as well
         return data
+
+
+def _not_waiting(descriptor: int, ours: ExitStack) -> Put | None:
+    """
+    Return what writes as much as there is room for and never waits; None if there is no such thing.
+
+    Others have the descriptor, too, and must not find that it does not wait any more: what is opened
+    for it is in `ours`.
+    """
+    kind = os.fstat(descriptor).st_mode
+    if S_ISSOCK(kind):
+        same = ours.enter_context(socket(fileno=os.dup(descriptor)))
+        return lambda data: same.send(data, MSG_DONTWAIT)
+    if S_ISFIFO(kind):
+        with suppress(OSError):  # it may be of a user whom we were
+            again = os.open(f"/proc/self/fd/{descriptor}", os.O_WRONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+            ours.callback(os.close, again)
+            return partial(os.write, again)
+    return None

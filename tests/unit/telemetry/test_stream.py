@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import socket
 import tempfile
+from fcntl import F_SETPIPE_SZ, fcntl
 from threading import Thread
 from typing import Any
 
@@ -95,6 +96,55 @@ class StreamTests(SynchronousTestCase):
             read += self.read()
             stream.flush()
         self.assertEqual(read, "".join(written))
+
+    def test_in_one_piece(self) -> None:
+        """
+        A long line is written at once if there is room, or another process's could come into its midst.
+        """
+        ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        self.addCleanup(ours.close)
+        self.addCleanup(theirs.close)
+        stream = Stream(ours.fileno(), loss)
+        self.addCleanup(stream.close)
+        stream.write(line(1, 6000))
+        self.assertEqual(theirs.recv(1 << 20).decode(), line(1, 6000))
+        self.assertTrue(os.get_blocking(ours.fileno()))
+
+    def test_several_writers(self) -> None:
+        """
+        So lines of several come out whole, as long as somebody reads.
+        """
+        fcntl(self.writing, F_SETPIPE_SZ, 1 << 20)
+        several = [Stream(self.writing, loss) for _ in range(3)]
+        read = ""
+        for _ in range(40):
+            writers = [Thread(target=each.writelines, args=([line(0, 6000)] * 20,)) for each in several]
+            for writer in writers:
+                writer.start()
+            for writer in writers:
+                writer.join()
+            read += self.read()
+        self.assertEqual(set(read.splitlines(keepends=True)), {line(0, 6000)})
+        self.assertTrue(os.get_blocking(self.writing))
+        for each in several:
+            each.close()
+
+    def test_daemon(self) -> None:
+        """
+        A process that has become a daemon, with other output, keeps nobody waiting for the end of the former.
+        """
+        stream = Stream(self.writing, loss)
+        self.addCleanup(stream.close)
+        former = os.readlink(f"/proc/self/fd/{self.writing}")
+        child = os.fork()
+        if not child:
+            os.close(self.reading)
+            os.dup2(os.open(os.devnull, os.O_WRONLY), self.writing)
+            stream.write("for nobody\n")
+            os._exit(former in [os.readlink(each.path) for each in os.scandir("/proc/self/fd")])
+        self.assertEqual(os.waitpid(child, 0)[1], 0)
+        stream.write("one\n")
+        self.assertEqual(self.read(), "one\n")
 
     def test_stalled(self) -> None:
         """
