@@ -13,6 +13,7 @@ from twisted.logger import Logger
 from s3orchestrator.concurrency import start
 from s3orchestrator.errors import StoreUnavailable
 from s3orchestrator.store.connections import Connection
+from s3orchestrator.store.hearing import Hearers
 from s3orchestrator.store.pgtransaction import FAILURES, translated
 from s3orchestrator.store.pool import Dial
 from s3orchestrator.store.sql import CHANNEL
@@ -33,7 +34,7 @@ class Listener:
 
     _dial: Dial
     _reactor: IReactorTime
-    _hearers: list[Hear] = field(init=False, factory=list)
+    _hearers: Hearers[str] = field(init=False, factory=Hearers)
     _connection: Connection | None = field(init=False, default=None)
     _delay: float = field(init=False, default=_FIRST_DELAY)
     _retry: IDelayedCall | None = field(init=False, default=None)
@@ -43,7 +44,7 @@ class Listener:
 
     def add(self, hear: Hear) -> None:
         """Call `hear` with whatever is said from now on."""
-        self._hearers.append(hear)
+        self._hearers.add(hear)
 
     async def open(self) -> None:
         """
@@ -52,7 +53,7 @@ class Listener:
         :raises StoreUnavailable: that was not possible.
         """
         connection = await self._dial()
-        connection.when_told = self._tell
+        connection.when_told = self._hearers.tell
         try:
             await connection.or_close(connection.ask(f"LISTEN {CHANNEL}"))
         except FAILURES as error:
@@ -73,13 +74,6 @@ class Listener:
             self._reopening.cancel()
         if self._connection is not None:
             self._connection.close()
-
-    def _tell(self, payload: str) -> None:
-        for hear in tuple(self._hearers):
-            try:
-                hear(payload)
-            except Exception:
-                self._log.failure("what {hear} did about {payload!r} failed", hear=hear, payload=payload)
 
     def _lost(self, connection: Connection) -> None:
         self._connection = None
@@ -104,4 +98,4 @@ class Listener:
             self._try_later()
             return
         if not self._is_closed:
-            self._tell("")
+            self._hearers.tell("")

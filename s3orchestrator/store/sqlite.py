@@ -22,12 +22,12 @@ from typing import Any, TypeVar
 
 from attrs import define, field
 from twisted.internet.defer import Deferred
-from twisted.logger import Logger
 from zope.interface import implementer
 
 from s3orchestrator.errors import StoreUnavailable
 from s3orchestrator.interfaces import ITransaction
 from s3orchestrator.store import load
+from s3orchestrator.store.hearing import Hearers
 from s3orchestrator.store.lockfile import LockFile
 from s3orchestrator.store.locks import LocalLocks
 from s3orchestrator.store.migrate import migrate, migrations
@@ -81,7 +81,6 @@ class SqliteDatabase(SqliteReading):
     may act on what it holds, None if there is only this one. Nothing happens before `open`.
     """
 
-    _log = Logger()
     _random: Callable[[int], bytes] = field(default=os.urandom, kw_only=True)
     _lease: float | None = field(default=None, kw_only=True)
     ledger_id: str = field(init=False, default="")
@@ -96,8 +95,8 @@ class SqliteDatabase(SqliteReading):
     _handed: SimpleQueue[tuple[list[_Job], Steps] | None] = field(init=False, factory=SimpleQueue)
     _is_open: bool = field(init=False, default=False)
     _closing: Deferred[None] | None = field(init=False, default=None)
-    _hearers: list[Callable[[str], object]] = field(init=False, factory=list)
-    _watchers: list[Callable[[bool], object]] = field(init=False, factory=list)
+    _hearers: Hearers[str] = field(init=False, factory=Hearers)
+    _watchers: Hearers[bool] = field(init=False, factory=Hearers)
     _was_away: bool = field(init=False, default=False)
 
     def __attrs_post_init__(self) -> None:
@@ -181,11 +180,11 @@ class SqliteDatabase(SqliteReading):
 
     def on_notice(self, hear: Callable[[str], object]) -> None:
         """Call `hear` with what is said in a transaction, once it is committed; before that is answered."""
-        self._hearers.append(hear)
+        self._hearers.add(hear)
 
     def on_away(self, hear: Callable[[bool], object]) -> None:
         """Call `hear` whenever the ledger cannot be written any more, and when it can again."""
-        self._watchers.append(hear)
+        self._watchers.add(hear)
 
     async def close(self) -> None:
         """Finish what is queued, then let go of the file."""
@@ -309,17 +308,10 @@ class SqliteDatabase(SqliteReading):
         """Let others know what was said, and whether the ledger has gone or come."""
         for outcome in outcomes:
             for payload in outcome.notices:
-                self._call(self._hearers, payload)
+                self._hearers.tell(payload)
         if self._was_away is not self._writer.is_away:
             self._was_away = self._writer.is_away
-            self._call(self._watchers, self._was_away)
-
-    def _call(self, told: list[Callable[[Any], object]], what: object) -> None:
-        for hear in tuple(told):
-            try:
-                hear(what)
-            except Exception:
-                self._log.failure("what {hear} did about {what!r} failed", hear=hear, what=what)
+            self._watchers.tell(self._was_away)
 
     def _stopped(self) -> None:
         if self._closing is not None:

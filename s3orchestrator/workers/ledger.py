@@ -19,9 +19,9 @@ from zope.interface import implementer
 from s3orchestrator.errors import StoreUnavailable
 from s3orchestrator.interfaces import ILocks, ITransaction
 from s3orchestrator.store.guarded import nothing
+from s3orchestrator.store.hearing import Hearers
 from s3orchestrator.store.operations import ILedger, Operations
 from s3orchestrator.store.reading import SqliteReading
-from s3orchestrator.telemetry.logging import make_logger
 from s3orchestrator.workers.link import Handler, Link
 
 T = TypeVar("T")
@@ -79,7 +79,6 @@ class SharedLedger(SqliteReading):
     link must answer; nothing happens before `open`.
     """
 
-    log = make_logger()
     _link: Link = field(kw_only=True)
     _lease: float = field(kw_only=True)
     ledger_id: str = field(init=False, default="")
@@ -88,12 +87,12 @@ class SharedLedger(SqliteReading):
     clock_skew_ms: int = field(init=False, default=0)
     answers: Mapping[str, Handler] = field(init=False)
     _writer_is_away: bool = field(init=False, default=False)
-    _hearers: list[Callable[[str], object]] = field(init=False, factory=list)
+    _hearers: Hearers[str] = field(init=False, factory=Hearers)
 
     def __attrs_post_init__(self) -> None:
         super().__attrs_post_init__()
         self.locks = RemoteLocks(self._link)
-        self.answers = {NOTICE: self._heard, AWAY: self._went}
+        self.answers = {NOTICE: self._hearers.tell, AWAY: self._went}
 
     async def open(self) -> SharedLedger:
         """
@@ -143,7 +142,7 @@ class SharedLedger(SqliteReading):
 
     def on_notice(self, hear: Callable[[str], object]) -> None:
         """Call `hear` with what any process says in a transaction, this one included."""
-        self._hearers.append(hear)
+        self._hearers.add(hear)
 
     async def close(self) -> None:
         """Read no more. What is being asked for is not waited for, and the link is not ours."""
@@ -151,13 +150,6 @@ class SharedLedger(SqliteReading):
         if self._reader is not None:
             self._reader.connection.close()
             self._reader = None
-
-    def _heard(self, notice: str) -> None:
-        for hear in tuple(self._hearers):
-            try:
-                hear(notice)
-            except Exception:
-                self.log.failure("what {hear} did about {notice!r} failed", hear=hear, notice=notice)
 
     def _went(self, is_away: bool) -> None:
         self._writer_is_away = is_away
