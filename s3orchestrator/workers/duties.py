@@ -39,7 +39,7 @@ DUTIES: Mapping[str, Duties] = {
         reap tie_up suspect trust
         """,
     ),
-    "versions": _split("find page page_versions", "commit remove remove_many"),
+    "versions": _split("find describe page page_versions", "commit remove remove_many"),
     "uploads": _split(
         "find parts page of_blob",
         "create opened begin_part end_part fail_part begin_complete reopen abort expire",
