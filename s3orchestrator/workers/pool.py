@@ -180,6 +180,11 @@ class WorkerPool:
             return
         member.since = self._reactor.seconds()
         member.is_serving = True
+        self.log.info(
+            "worker {number} (process {process}) is serving",
+            number=member.number,
+            process=member.process.pid,
+        )
         try:
             await self._supervisor.serves(member)
         except GONE:

@@ -140,14 +140,17 @@ class OpenTests(PoolCase):
 
 class DeathTests(PoolCase):
     def test_replaced(self) -> None:
-        """One that dies is replaced, once nothing is left of it; the log says how it ended."""
+        """One that dies is replaced, once nothing is left of it; the log says both."""
         self.open()
         self.pass_time(20)
         with capturedLogs() as said:
             self.die(0)
         self.assertEqual(self.heard, ["1 is gone", "1 serves"])
         self.assertEqual(self.pids(), [102, 101])
-        self.assertIn("worker 1 (process 100) was ended by signal 9", [formatEvent(each) for each in said])
+        self.assertEqual(
+            [formatEvent(each) for each in said],
+            ["worker 1 (process 100) was ended by signal 9", "worker 1 (process 102) is serving"],
+        )
 
     def test_left_behind(self) -> None:
         """It is replaced whatever happens when it is seen to what it has left behind."""
