@@ -155,7 +155,7 @@ def judge(ledger: str, name: str, known: Known, marker: Marker | None) -> Verdic
     if marker.number > known.number:
         reason = (
             f"the ledger is behind: it knows marker {known.number}, and the backend holds {marker.number}."
-            " Was it restored from a backup, or is a copy of it in use?"
+            " It was restored from a backup, or a copy of it is in use"
         )
         return Verdict(Standing.BEHIND, reason, _RESTORE)
     if known.is_behind:

@@ -97,3 +97,9 @@ class JudgeTests(SynchronousTestCase):
             " configuration, correct it; if the backend is this ledger's, stop the daemon and run"
             " s3orchestrator fsck --claim disk",
         )
+        said = str(judge("ledger", "disk", Known(5), Marker("ledger", "disk", 6)))
+        self.assertEqual(
+            said,
+            "the ledger is behind: it knows marker 5, and the backend holds 6. It was restored from a"
+            " backup, or a copy of it is in use; stop the daemon and run s3orchestrator fsck --restored",
+        )
