@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TextIO
 
+from s3orchestrator.app.process import processes
 from s3orchestrator.cli.explaining import CommandOptions
 from s3orchestrator.config.addresses import Address
 from s3orchestrator.config.listening_rules import listeners_of
@@ -63,6 +64,8 @@ def _summary(loaded: Loaded) -> Iterator[tuple[str, str]]:
         scheme = "https" if listener.tls.enabled else "http"
         is_address = isinstance(listener.place, Address)
         yield "endpoint", f"{scheme}{'://' if is_address else ' on '}{listener.address}"
+    if (workers := processes(config)) > 1:
+        yield "workers", f"{workers} processes"
     yield "buckets", _listed([bucket.name for bucket in config.buckets])
     if config.users:
         yield "users", _listed([user.name for user in config.users])

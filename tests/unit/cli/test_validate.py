@@ -58,6 +58,12 @@ class ValidateTests(SynchronousTestCase):
         self.assertEqual(status, 0)
         self.assertEqual(stdout.splitlines()[-1], "  ledger    postgres, ledger at db.example.net, port 5433")
 
+    def test_workers(self) -> None:
+        """How many processes serve is said where it is not one."""
+        several = MINIMAL.replace(SERVER, SERVER + "  workers: 2\n")
+        self.assertIn("  workers   2 processes", self.validate(several)[1].splitlines())
+        self.assertNotIn("workers", self.validate("mode: worker\n" + several)[1])
+
     def test_invalid(self) -> None:
         """Every problem is printed with its path, and the status is 1."""
         status, stdout, stderr = self.validate(MINIMAL + "    quota_bytes: lots\n    typo: x\n")
