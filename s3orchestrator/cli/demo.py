@@ -43,6 +43,11 @@ _ANNOUNCEMENT = """\
 
 """
 
+# What is in the way is most often another demonstration, or what else listens on this port.
+_ELSEWHERE = (
+    "s3orchestrator demo: --listen HOST:PORT has it listen elsewhere, --data DIR keep its files elsewhere\n"
+)
+
 
 class DemoOptions(CommandOptions):
     """What `demo` may be told."""
@@ -73,7 +78,10 @@ def run(options: DemoOptions, stdout: TextIO, stderr: TextIO) -> int:
     place = loaded.config.server.places[0].place
     host = place.host if isinstance(place, Address) else "localhost"
     stderr.write(warning(host))
-    return serve(loaded, terminal(), stderr, announcement(data, host))
+    status = serve(loaded, terminal(), stderr, announcement(data, host))
+    if status:
+        stderr.write(_ELSEWHERE)
+    return status
 
 
 def make_directories(data: Path) -> None:

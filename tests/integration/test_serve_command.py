@@ -100,6 +100,15 @@ class StartTests(ServeCase):
         )
         self.assertNotIn("Traceback", ended.stderr + ended.stdout)
 
+    def test_demonstration_elsewhere(self) -> None:
+        """Where the demonstration cannot listen, it says how to have it elsewhere."""
+        with closing(socket.create_server(("127.0.0.1", 0))) as taken:
+            place = f"127.0.0.1:{taken.getsockname()[1]}"
+            ended = self.run_to_its_end(COMMAND, "demo", "--listen", place, "--data", self.mktemp())
+        self.assertEqual(ended.returncode, 1)
+        self.assertIn(f"cannot listen on {place}: Address already in use\n", ended.stderr)
+        self.assertIn("--listen HOST:PORT", ended.stderr)
+
     def test_old_spelling(self) -> None:
         """`-config FILE -mode all`, without a command, serves."""
         self.daemon.arguments = ["-config", str(self.deployment.config_path), "-mode", "all"]
