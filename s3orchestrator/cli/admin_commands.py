@@ -110,8 +110,8 @@ class WorkersOptions(AdminCommand):
 
     synopsis = "Usage: s3orchestrator admin workers [options]"
     description = """\
-Lists what this process does in the background, how often, and how that went. Which workers
-there are depends on the daemon's mode."""
+Lists what the daemon does in the background, how often, and how that went. Which workers
+there are depends on its mode. (The processes of server.workers are in admin status.)"""
 
     def ask(self, client: Client, output: Output) -> int:
         reply = client.get("workers")

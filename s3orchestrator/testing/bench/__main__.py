@@ -79,13 +79,15 @@ def main(arguments: Sequence[str]) -> int:
     return 1 if run.problems else 0
 
 
+def _only_help() -> str:
+    return f"this measurement, and others that are named so: {', '.join(MEASUREMENTS)}"
+
+
 def _options(arguments: Sequence[str]) -> Namespace:
     parser = ArgumentParser(prog="make bench", description="Measure what serving costs, beside nginx.")
     parser.add_argument("--quick", action="store_true", help="less of everything, in a few minutes")
     parser.add_argument("--full", action="store_true", help="everything, more thoroughly, in an hour")
-    parser.add_argument(
-        "--only", metavar="NAME", choices=MEASUREMENTS, action="append", help="/".join(MEASUREMENTS)
-    )
+    parser.add_argument("--only", metavar="NAME", choices=MEASUREMENTS, action="append", help=_only_help())
     parser.add_argument("--json", type=Path, help=f"where to keep the figures; by default a file in {KEPT}")
     return parser.parse_args(arguments)
 
