@@ -336,7 +336,8 @@ def _copies(config: Config, problems: Problems) -> None:
     if count > 1 and factor <= 1:
         problems.warn(
             "replication.factor",
-            "is 1: each object is on one backend only, and cannot be read while that one is away",
+            "is 1, and this release knows no more: each object is on one backend only, and cannot be read "
+            "while that one is away",
         )
     unlimited = [backend.name for backend in config.backends if backend.is_unlimited]
     if len(unlimited) > 1 and factor <= 1:

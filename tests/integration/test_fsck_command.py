@@ -181,6 +181,6 @@ class MissingTests(SynchronousTestCase):
 
 
 _WARNING = (
-    "s3orchestrator: warning: replication.factor: is 1: each object is on one backend only,"
-    " and cannot be read while that one is away\n"
+    "s3orchestrator: warning: replication.factor: is 1, and this release knows no more: each object is on"
+    " one backend only, and cannot be read while that one is away\n"
 )

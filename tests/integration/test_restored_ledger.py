@@ -16,8 +16,8 @@ from tests.integration.disks import BUCKET, Disks, digest, disks
 from tests.running import fsck, wait_until
 
 _WARNING = (
-    "s3orchestrator: warning: replication.factor: is 1: each object is on one backend only,"
-    " and cannot be read while that one is away\n"
+    "s3orchestrator: warning: replication.factor: is 1, and this release knows no more: each object is on"
+    " one backend only, and cannot be read while that one is away\n"
 )
 OLD, NEW = b"before the backup", b"after the backup, and longer"
 
