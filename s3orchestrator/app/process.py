@@ -13,10 +13,11 @@ from resource import RLIM_INFINITY, RLIMIT_NOFILE, getrlimit, setrlimit
 from signal import SIGHUP, SIGINT, SIGTERM, getsignal, signal
 from typing import Any
 
+from s3orchestrator.bodies.outbox import OUTBOX
 from s3orchestrator.bodies.splicing import MOST_PIPES
 from s3orchestrator.config.scalars import AUTO
 from s3orchestrator.config.sections import Config
-from s3orchestrator.telemetry.logging import AT_EXIT, gather, make_logger
+from s3orchestrator.telemetry.logging import AT_EXIT, gather, make_logger, write_gathered
 from s3orchestrator.web.inherited import Inherited, forget
 
 _log = make_logger()
@@ -121,9 +122,13 @@ def begun(reactor: Any) -> None:
     Go over to serving; for programs, once they do.
 
     All that is in memory is exempt from garbage collection: it lives as long as they do, and looking
-    through it took 40 ms each time, in which nobody was served. Lines of the audit trail are gathered.
+    through it took 40 ms each time, in which nobody was served. Lines of the audit trail are gathered, and
+    small messages leave together, after the lines that were made before them.
     """
     gc.collect()
     gc.freeze()
-    gather(partial(reactor.callLater, 0))
+    later = partial(reactor.callLater, 0)
+    gather(later)
+    OUTBOX.open(later, write_gathered)
+    reactor.addSystemEventTrigger("after", "shutdown", OUTBOX.close)
     reactor.addSystemEventTrigger("after", "shutdown", gather, None)

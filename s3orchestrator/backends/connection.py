@@ -25,6 +25,7 @@ from s3orchestrator.backends.exchange import Exchange, Owner, Reply
 from s3orchestrator.backends.flows import ReplyBody, Upload, unsent
 from s3orchestrator.backends.replies import MAX_HEAD, BadReply, Chunks, Head, parse_head
 from s3orchestrator.bodies.sockets import Connection as Socket
+from s3orchestrator.bodies.sockets import send_soon
 from s3orchestrator.bodies.sources import BytesBody
 from s3orchestrator.bodies.splicing import Splicer, outlet_of
 from s3orchestrator.errors import BackendUnavailable
@@ -97,7 +98,7 @@ class Connection(Protocol):
         body = exchange.body
         self._flowing = False
         if body is None:
-            self.transport.write(exchange.head)
+            send_soon(self.transport, exchange.head)
         elif isinstance(body, BytesBody) and not exchange.asks:
             exchange.begun = body.started = True
             self._send_whole(exchange.head, body.data)
@@ -110,7 +111,7 @@ class Connection(Protocol):
 
     def _send_whole(self, head: bytes, data: bytes) -> None:
         if len(data) < LARGE:
-            self.transport.write(head + data)
+            send_soon(self.transport, head + data)
         else:  # copying would cost more than another system call
             self.transport.write(head)
             self.transport.write(data)

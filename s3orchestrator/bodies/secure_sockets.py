@@ -163,6 +163,8 @@ class SecureConnection(Connection):
 
     def write(self, data: bytes) -> None:
         """Encrypt and send what the kernel takes now, and keep the rest."""
+        if self._held:
+            self.release()
         if self._aborting or self._is_leaving:
             return
         if data and self.connected and self._is_shaken and not self.is_waiting:
@@ -232,10 +234,11 @@ class SecureConnection(Connection):
 
     def loseConnection(self) -> None:
         """Close when everything written has left and the peer has said good-bye; or now, in the handshake."""
+        self.release()
         if not self.connected or self._is_leaving:
             return
         if not (self._is_shaken or self._keeps):
-            self.abortConnection()  # type: ignore[no-untyped-call]
+            self.abortConnection()
             return
         self._is_leaving = True
         self._taken_at = self.reactor.seconds()
@@ -253,6 +256,7 @@ class SecureConnection(Connection):
             self.startWriting()  # type: ignore[no-untyped-call]
 
     def _answer_goodbye(self) -> Any:
+        self.release()
         self._awaits_goodbye = False
         self._is_leaving = True
         self.stopReading()  # type: ignore[no-untyped-call] # or its end would be seen again and again

@@ -18,12 +18,18 @@ from twisted.internet import main, tcp, unix
 from twisted.internet.protocol import ClientFactory
 from twisted.protocols.policies import ProtocolWrapper
 
+from s3orchestrator.bodies.outbox import OUTBOX
+
 if TYPE_CHECKING:
     from s3orchestrator.bodies.splicing import Pipe, Splice
 
 # 64 KiB cost half as much again per byte, 1 MiB gains nothing more. It is also the mark at which
 # producers are paused, so it bounds what a slow peer makes us keep.
 MOVED_AT_ONCE = 256 * 1024
+
+SMALL = (
+    16 * 1024
+)  # bytes of a message that may wait for the end of a turn; larger ones are worth a call alone
 
 
 class Connection(tcp.Connection):
@@ -38,6 +44,8 @@ class Connection(tcp.Connection):
 
     What is in a pipe that `send_pipe` was given is the first of what is still to be sent. `splice`
     is asked to take what has arrived before it is read.
+
+    What `write_soon` keeps back leaves before anything else does, be it the connection's end.
     """
 
     is_plain = True  # what is on the socket is what is read and written; False for whoever encrypts
@@ -48,6 +56,7 @@ class Connection(tcp.Connection):
     _taken_at = 0.0
     _unsent = 0
     _pipe: Pipe | None = None
+    _held = b""  # until the end of the turn
     splice: Splice | None = None
     reactor: Any  # Twisted promises less of it than it needs
 
@@ -60,7 +69,7 @@ class Connection(tcp.Connection):
     def kept(self) -> int:
         """How many they are."""
         piped = self._pipe.held if self._pipe is not None else 0
-        return piped + len(self.dataBuffer) - self.offset + self._tempDataLen
+        return piped + len(self._held) + len(self.dataBuffer) - self.offset + self._tempDataLen
 
     @property
     def sends_at_once(self) -> bool:
@@ -68,6 +77,7 @@ class Connection(tcp.Connection):
         return bool(self.connected) and not (
             self._tempDataBuffer
             or self.dataBuffer
+            or self._held
             or self._pipe is not None
             or self.disconnecting
             or self._aborting
@@ -89,8 +99,29 @@ class Connection(tcp.Connection):
             self._taken_at = self.reactor.seconds()
         return self._taken_at
 
+    def write_soon(self, data: bytes) -> None:
+        """Send a message, at the end of the reactor's turn if it is small (see `Outbox`)."""
+        if data and len(data) <= SMALL and OUTBOX.is_open and self._can_hold:
+            self._held = data
+            OUTBOX.add(self)
+        else:
+            self.write(data)
+
+    @property
+    def _can_hold(self) -> bool:
+        return bool(self.connected) and not (self._held or self.disconnecting or self.is_waiting)
+
+    def release(self) -> None:
+        """Send what `write_soon` has kept back."""
+        held, self._held = self._held, b""
+        if held and self.connected:
+            OUTBOX.say()
+            self.write(held)
+
     def write(self, data: bytes) -> None:
         """Send what the kernel takes now, and keep the rest."""
+        if self._held:
+            self.release()
         if self._aborting:
             return
         if data and self.sends_at_once:
@@ -108,6 +139,21 @@ class Connection(tcp.Connection):
     def writeSequence(self, iovec: Any) -> None:
         """Send all of `iovec` with one system call, if the kernel takes it."""
         self.write(b"".join(iovec))
+
+    def loseConnection(self, *args: Any) -> None:
+        """Close when everything written has left."""
+        self.release()
+        super().loseConnection(*args)  # type: ignore[no-untyped-call]
+
+    def loseWriteConnection(self) -> None:
+        """Close our half when everything written has left."""
+        self.release()
+        super().loseWriteConnection()  # type: ignore[no-untyped-call]
+
+    def abortConnection(self) -> None:
+        """Close now, whatever has not left."""
+        self._held = b""
+        super().abortConnection()  # type: ignore[no-untyped-call]
 
     def send_pipe(self, pipe: Pipe) -> None:
         """Send what `pipe` holds, and release it; only if `sends_at_once`, and before anything is written."""
@@ -178,7 +224,7 @@ class Connection(tcp.Connection):
 
     def end(self) -> None:
         """Close when everything kept has left, and wait for nothing that the peer might say."""
-        self.loseConnection()  # type: ignore[no-untyped-call]
+        self.loseConnection()
 
     def has_more(self) -> bool:
         """Whether something has arrived that was not read, be it the end."""
@@ -192,6 +238,7 @@ class Connection(tcp.Connection):
 
     def connectionLost(self, reason: Any) -> None:
         """Forget what was on its way."""
+        self._held = b""
         self.splice = None
         pipe, self._pipe = self._pipe, None
         if pipe is not None:
@@ -230,6 +277,15 @@ def connect_tcp(
     connector = Connector(host, port, factory, timeout, bind_address, reactor)
     connector.connect()
     return connector
+
+
+def send_soon(transport: Any, data: bytes) -> None:
+    """Send by `transport` a message that may wait for the end of the turn, where it knows how to."""
+    # Not by whatever has such a method: TLS in memory passes on to the socket below what it does not know.
+    if isinstance(transport, Connection):
+        transport.write_soon(data)
+    else:
+        transport.write(data)
 
 
 def connection_below(transport: object) -> Connection | None:

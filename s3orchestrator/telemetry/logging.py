@@ -128,6 +128,15 @@ def gather(later: Later | None) -> None:
     _later = later
 
 
+def write_gathered() -> None:
+    """Write what waits now: something is about to leave that must not be heard of before."""
+    while _with_lines:
+        _with_lines.pop().write_gathered()
+
+
+_with_lines: list[LineObserver] = []
+
+
 def set_level(level: str) -> None:
     """
     Log `level` and what is worse from now on; may be called at any time.
@@ -189,19 +198,25 @@ class LineObserver:
 
     def _gather(self, event: LogEvent, later: Later) -> None:
         event[ON_BEHALF_OF] = REQUEST_ID.get()
+        if not self._gathered:
+            _with_lines.append(self)
         self._gathered.append(event)
         if not self._is_called:
             self._is_called = True
-            later(self._write_gathered)
+            later(self._called_back)
         if len(self._gathered) >= _MOST_GATHERED:
             self._write(self._all_gathered())
 
     def close(self) -> None:
         """Write what waits; there is no later when a program ends."""
-        self._write_gathered()
+        self.write_gathered()
 
-    def _write_gathered(self) -> None:
+    def _called_back(self) -> None:
         self._is_called = False
+        self.write_gathered()
+
+    def write_gathered(self) -> None:
+        """Write what waits."""
         if gathered := self._all_gathered():
             self._write(gathered)
 

@@ -20,7 +20,7 @@ from twisted.web.http_headers import Headers
 from twisted.web.resource import IResource
 from twisted.web.server import NOT_DONE_YET
 
-from s3orchestrator.bodies.sockets import Connection, plain_connection
+from s3orchestrator.bodies.sockets import Connection, plain_connection, send_soon
 from s3orchestrator.protocol.documents import error_document
 from s3orchestrator.protocol.errors import S3Error
 from s3orchestrator.protocol.http1 import Head
@@ -211,7 +211,7 @@ class Request(server.Request):
         if self._head:
             data, self._head = self._head + data, b""
         if data:
-            self.channel.transport.write(data)
+            send_soon(self.channel.transport, data)
 
     def outlet(self) -> Connection | None:
         """See `Passage`: once the head has left, a body whose length was announced goes out as it is."""
@@ -238,7 +238,7 @@ class Request(server.Request):
             return
         ending = self._head + (b"0\r\n\r\n" if self.chunked else b"")
         if ending:
-            self.channel.transport.write(ending)
+            send_soon(self.channel.transport, ending)
         self._head = b""
         self.finished = 1
         self._count(self.code)

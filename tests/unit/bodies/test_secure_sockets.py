@@ -23,6 +23,7 @@ from twisted.python.failure import Failure
 from twisted.trial.unittest import TestCase
 
 from s3orchestrator.bodies.listening import listen_tcp
+from s3orchestrator.bodies.outbox import OUTBOX
 from s3orchestrator.bodies.secure_sockets import MOST_RECORDS, RECORD, SecureSocketFactory
 from s3orchestrator.bodies.sockets import MOVED_AT_ONCE, connection_below, plain_connection
 from s3orchestrator.web.tls import ServerTls
@@ -278,6 +279,23 @@ class SecureSocketTests(TestCase):
         self.assertFalse(peer.lost.called)
         await self.thread(client.unwrap)
         self.assertIs(await peer.lost, ConnectionDone)
+
+    async def test_soon(self) -> None:
+        """
+        What may wait for the end of the turn leaves then, or before our good-bye.
+        """
+        OUTBOX.open(lambda call: self.reactor.callLater(0, call), lambda: None)
+        self.addCleanup(OUTBOX.close)
+        client, peer = await self.connect()
+        peer.transport.write_soon(b"a")
+        self.assertEqual(peer.transport.kept, 1)
+        self.assertEqual(await self.thread(client.recv, 10), b"a")
+        peer.transport.write_soon(b"b")
+        peer.transport.loseConnection()
+        self.assertEqual(await self.thread(client.recv, 10), b"b")
+        self.assertEqual(await self.thread(client.recv, 10), b"")
+        client.close()
+        await peer.lost
 
     async def test_ending(self) -> None:
         """Whoever does not wait for the client's good-bye still says ours, behind all else."""
