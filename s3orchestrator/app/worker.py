@@ -97,6 +97,7 @@ class Worker:
         except BaseException:
             await database.close()
             raise
+        core.usage_flush.leave_showing_to_another()
         try:
             services = Services.of(core)
             await self._get_ready(core, services)

@@ -50,6 +50,11 @@ class UsageFlush:
     _counted: float | None = field(default=None, init=False)
     _warned: dict[str, float] = field(factory=dict, init=False)
     _showing: Showing = field(factory=Showing, init=False)
+    _is_showing: bool = field(default=True, init=False)
+
+    def leave_showing_to_another(self) -> None:
+        """Neither show what the ledger says nor warn of it: one process of several does that for all."""
+        self._is_showing = False
 
     @property
     def tick(self) -> float:
@@ -73,7 +78,8 @@ class UsageFlush:
             self._last = self._clock.seconds()
             # Cancelled in the middle, nobody would know whether it was recorded.
             await finish(self._flush())
-            await self._show()
+            if self._is_showing:
+                await self._show()
 
     async def _flush(self) -> None:
         taken = self._counters.take()

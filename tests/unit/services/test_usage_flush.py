@@ -227,6 +227,18 @@ class GaugesTests(SynchronousTestCase):
             self.assertEqual(len(warned), expected)
         self.assertEqual(warned[0], "a is 80 % full: 800 of 1000 bytes")
 
+    def test_left_to_another(self) -> None:
+        """What another process of this daemon shows, and warns of, this one does not."""
+        h = Harness(backends=("left",), quotas={"left": 1000})
+        warned: list[str] = []
+        self.patch(UsageFlush, "log", Told(warned))
+        h.usage_flush.leave_showing_to_another()
+        h.put("k", bytes(900))
+        h.run(h.usage_flush.run_once())
+        self.assertEqual(warned, [])
+        self.assertEqual(sample("s3o_quota_bytes_used", backend="left"), 0)  # as it was at the start
+        self.assertEqual(h.counters.used("left").ingress_bytes, 900)
+
 
 @define
 class Told:
