@@ -139,8 +139,8 @@ def _ask_backend(dialogue: Dialogue, data: Path, taken: list[str]) -> BackendCon
     name = dialogue.ask("Backend name", _free(_given, taken), f"backend-{number}")
     kind = dialogue.ask("  Type, directory or s3", _kind, "directory")
     if kind == "directory":
-        path = Path(dialogue.ask("  Directory", _given, str(data / name))).resolve()
-        return BackendConfig(name=name, type="directory", path=str(path), quota_bytes=_ask_quota(dialogue))
+        path = dialogue.ask("  Directory", _apart_from(data), str(data / name))
+        return BackendConfig(name=name, type="directory", path=path, quota_bytes=_ask_quota(dialogue))
     return BackendConfig(
         name=name,
         endpoint=dialogue.ask("  Endpoint (https://…)", _url),
@@ -179,6 +179,16 @@ def _given(answer: str) -> str:
 
 def _address(answer: str) -> str:
     return str(parse_address(answer))
+
+
+def _apart_from(data: Path) -> Callable[[str], str]:
+    def parse_directory(answer: str) -> str:
+        path = Path(_given(answer)).resolve()
+        if data.is_relative_to(path):
+            raise ScalarError("would have the ledger among the objects: name another one, or one below it")
+        return str(path)
+
+    return parse_directory
 
 
 def _url(answer: str) -> str:

@@ -143,6 +143,13 @@ class InterviewTests(InitTestCase):
         ):
             self.assertIn(reason, self.stdout.getvalue())
 
+    def test_ledger_among_objects(self) -> None:
+        """The directory of the ledger is no backend's; it is asked for another one."""
+        answers = ["", "data", "disk", "directory", "data", ".", "data/disk", *[""] * 12]
+        self.assertEqual(self.init(answers="\n".join(answers) + "\n"), 0, self.stderr)
+        self.assertEqual(self.stdout.getvalue().count("would have the ledger among the objects"), 2)
+        self.assertEqual(self.written().backends[0].path, str(self.folder / "data" / "disk"))
+
     def test_answers_that_do_not_go_together(self) -> None:
         """What only the whole shows is an error, and nothing is written."""
         answers = ["", "", "one", "", "same", "", "yes", "two", "", "same"]
