@@ -115,9 +115,10 @@ class GuardedBackend:
         except BaseException as error:
             call.raised(error)
             raise
-        if wanted is None and self.is_limited:
+        if wanted is None and self.is_limited and self.guard.meter.is_limited:
             self._hold_whole(call, fetched)
-        return Fetched(fetched.size, fetched.etag, call.opened(fetched.body))
+        body = call.opened(fetched.body)
+        return fetched if body is fetched.body else Fetched(fetched.size, fetched.etag, body)
 
     def _hold_whole(self, call: Admitted, fetched: Fetched) -> None:
         whole = Counters(0, fetched.size)

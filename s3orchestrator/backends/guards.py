@@ -50,11 +50,11 @@ class LimitsInForce:
         config = self._live.now
         if config is not self._read_from:
             self._read_from = config
-            self._by_name = {settings.name: limits_of(settings) for settings in config.backends}
+            self._by_name = {settings.name: limits_of(settings) or NO_LIMITS for settings in config.backends}
         return self._by_name
 
     def of(self, name: str) -> Limits:
-        """Those of one backend."""
+        """Those of one backend, `NO_LIMITS` itself if there are none."""
         return self.now.get(name, NO_LIMITS)
 
 
@@ -129,15 +129,18 @@ class Guards:
 
     def may_write(self, name: str, size: int) -> bool:
         """See `IStanding`."""
-        return self._may(name, Counters(1, 0, size))
+        return self._is_free(name) or self._may(name, Counters(1, 0, size))
 
     def may_read(self, name: str, size: int) -> bool:
         """See `IStanding`."""
-        return self._may(name, Counters(1, size, 0))
+        return self._is_free(name) or self._may(name, Counters(1, size, 0))
+
+    def _is_free(self, name: str) -> bool:
+        guard = self._by_name.get(name)
+        return guard is None or not guard.meter.is_limited
 
     def _may(self, name: str, proposed: Counters) -> bool:
-        guard = self._by_name.get(name)
-        if guard is None or guard.meter.allows(proposed):
+        if self._by_name[name].meter.allows(proposed):
             return True
         self._tell_of_limits(name)
         return False

@@ -12,7 +12,7 @@ from collections.abc import Callable
 
 from attrs import define, field
 
-from s3orchestrator.domain.usage import Counters, Limits, allows
+from s3orchestrator.domain.usage import NO_LIMITS, Counters, Limits, allows
 from s3orchestrator.errors import UsageLimitExceeded
 from s3orchestrator.interfaces import ICounters, ICountsRequests
 
@@ -35,13 +35,18 @@ class Meter:
     _egress: int = field(default=0, init=False)
     _ingress: int = field(default=0, init=False)
 
+    @property
+    def is_limited(self) -> bool:
+        """Tell whether there is any limit now: without one nothing need be weighed."""
+        limits = self._limits()
+        return limits is not NO_LIMITS and bool(limits)
+
     def allows(self, proposed: Counters) -> bool:
         """Tell whether the limits leave room for `proposed` besides what is under way."""
-        limits = self._limits()
-        if not limits:
+        if not self.is_limited:
             return True
         under_way = Counters(self._api, self._egress, self._ingress)
-        return allows(self._counters.used(self.name) + under_way, proposed, limits)
+        return allows(self._counters.used(self.name) + under_way, proposed, self._limits())
 
     def hold(self, proposed: Counters) -> Held:
         """Set `proposed` aside for a call, whether or not it is allowed."""

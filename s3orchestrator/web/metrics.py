@@ -158,7 +158,7 @@ class MetricsPage(Resource):
         self._answering += 1
         answering = start(self._answer(request))
         if not answering.called:
-            request.notifyFinish().addErrback(lambda _: answering.cancel())
+            request.on_left(answering.cancel)
         answering.addBoth(self._answered)
         answering.addErrback(self._abandon, request)
         return NOT_DONE_YET

@@ -7,7 +7,7 @@ spooling the body to a file, forms, cookies and headers parsed in advance.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
@@ -77,6 +77,7 @@ class Request(server.Request):
         self._head = b""  # composed, not sent
         self._declared: int | None = None
         self._is_bodiless = False
+        self._left: Callable[[], object] | None = None
         self._series = series = self.site.traffic.of(head.method)
         self._began = self.site.clock.seconds()
         series.in_flight += 1
@@ -163,9 +164,15 @@ class Request(server.Request):
         self._disconnected = True
         self._count(self.code if self.startedWriting else LEFT)
         self.producer = None
+        if self._left is not None:
+            self._left()
         notified, self.notifications = self.notifications, []
         for waiting in notified:
             waiting.errback(reason)
+
+    def on_left(self, tell: Callable[[], object]) -> None:
+        """Call `tell` if the client leaves before it is answered: a `notifyFinish` for one, at less cost."""
+        self._left = tell
 
     # Answering.
 

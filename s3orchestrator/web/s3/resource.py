@@ -81,7 +81,7 @@ class S3Resource(Resource):
         """Serve in a coroutine that is cancelled when the client leaves."""
         serving = start(self._serve(request))
         if not serving.called:
-            request.notifyFinish().addErrback(lambda _: serving.cancel())
+            request.on_left(serving.cancel)
         serving.addErrback(self._abandon, request)
         return NOT_DONE_YET
 
