@@ -101,12 +101,11 @@ class ObjectReader:
                 opened = await self.open(bucket, key, decide, version_id, degraded=degraded)
             except Answered as answered:
                 record.tell(size=answered.version.size)
-                answer = answered
-            else:
-                record.backend = opened.backend
-                record.tell(size=opened.version.size)
-                return opened
-        raise answer
+                record.succeeded()
+                raise
+            record.backend = opened.backend
+            record.tell(size=opened.version.size)
+            return opened
 
     async def find(
         self, bucket: Bucket, key: str, version_id: str | None = None, *, degraded: str = ""

@@ -31,7 +31,7 @@ class Record:
     exception that leaves the block is recorded as the code that a client is told.
     """
 
-    __slots__ = ("_began", "_error", "_fields", "_goes_on", "_has_left", "backend", "operation")
+    __slots__ = ("_began", "_fields", "_goes_on", "_has_left", "_has_succeeded", "backend", "operation")
 
     def __init__(self, operation: str, **fields: object) -> None:
         self.operation = operation
@@ -40,10 +40,15 @@ class Record:
         self._began = monotonic()
         self._goes_on = False
         self._has_left = False
+        self._has_succeeded = False
 
     def tell(self, **fields: object) -> None:
         """Add to what is recorded."""
         self._fields.update(fields)
+
+    def succeeded(self) -> None:
+        """What leaves the block now, if anything, is an answer and no failure."""
+        self._has_succeeded = True
 
     async def shielded(self, work: Coroutine[Any, Any, T]) -> T:
         """
@@ -79,7 +84,7 @@ class Record:
         if self._goes_on:
             self._has_left = True
         else:
-            self._write(error)
+            self._write(None if self._has_succeeded else error)
 
     def _write(self, error: BaseException | None) -> None:
         """The one place that sees the end of each operation."""

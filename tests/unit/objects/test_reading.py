@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import gc
+
+from twisted.internet.defer import Deferred
 from twisted.trial.unittest import SynchronousTestCase
 
 from s3orchestrator.backends.faults import Fault
 from s3orchestrator.bodies.sources import collect
+from s3orchestrator.domain.records import Version
 from s3orchestrator.errors import BackendUnavailable, NoSuchKey, NoSuchVersion, StoreUnavailable
+from s3orchestrator.objects.reading import Answered
 from s3orchestrator.protocol.ranges import ByteRange
 from s3orchestrator.testing.harness import Harness
 from tests.unit.objects.world import World
@@ -47,6 +52,28 @@ class ReadingTests(SynchronousTestCase):
         """What a HEAD tells is in the ledger."""
         self.h.backend("a").down()
         self.assertEqual(self.h.run(self.h.core.objects.reading.find(self.h.bucket, "k")).size, len(DATA))
+
+    def test_answered(self) -> None:
+        """Where no byte is needed none is read; and nothing is left for the garbage collector."""
+        reading = self.h.core.objects.reading
+        self.h.backend("a").down()
+
+        def decide(version: Version) -> None:
+            raise Answered(version)
+
+        async def read() -> int:
+            try:
+                await reading.get(self.h.bucket, "k", decide)
+            except Answered as answered:
+                return answered.version.size
+            raise AssertionError("not answered")
+
+        gc.collect()
+        gc.disable()
+        self.addCleanup(gc.enable)
+        size = self.successResultOf(Deferred.fromCoroutine(read()))
+        self.assertEqual(gc.collect(), 0)
+        self.assertEqual(size, len(DATA))
 
     def test_backend_away(self) -> None:
         """The version exists, so the answer is 503 and never 404."""

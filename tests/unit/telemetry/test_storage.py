@@ -57,6 +57,15 @@ class RecordTests(SynchronousTestCase):
             self.assertNotIn("backend", self.line())
             self.lines.clear()
 
+    def test_answer(self) -> None:
+        """
+        An exception that is an answer is recorded as a success.
+        """
+        with self.assertRaises(KeyError), Record("GetObject") as record:
+            record.succeeded()
+            raise KeyError
+        self.assertNotIn("error", self.line())
+
     def test_client_leaves(self) -> None:
         """
         Of what ends with its client it is said that the client left.
