@@ -96,18 +96,46 @@ class Tally:
         await _give_back(tx, changes)
         of_backends: dict[str, list[int]] = {}
         for (backend, bucket_id), change in changes:
-            live, reserved, orphan, objects, held = change
             of_backend = of_backends.setdefault(backend, [0, 0, 0])
             for kind in (Kind.LIVE, Kind.RESERVED, Kind.ORPHAN):
                 of_backend[kind] += change[kind]
-            await tx.add(
-                COUNT,
-                {"backend": backend, "bucket_id": bucket_id},
-                {"live": live, "reserved": reserved, "orphan": orphan, "objects": objects, "held": held},
-            )
+            await _count_in_bucket(tx, backend, bucket_id, *change)
         for backend, (live, reserved, orphan) in of_backends.items():
-            amounts = {"live": live, "reserved": reserved, "orphan": orphan}
-            await tx.add(COUNT_ALL, {"backend": backend}, amounts)
+            await _count_in_all(tx, backend, live, reserved, orphan)
+
+
+async def count(
+    tx: ITransaction,
+    backend: str,
+    bucket_id: int | None,
+    *,
+    live: int = 0,
+    reserved: int = 0,
+    orphan: int = 0,
+    objects: int = 0,
+    held: int = 0,
+) -> None:
+    """Count what becomes of one blob, where nobody else can be waiting for the rows; releases nothing."""
+    await _count_in_bucket(tx, backend, bucket_id or NO_BUCKET, live, reserved, orphan, objects, held)
+    await _count_in_all(tx, backend, live, reserved, orphan)
+
+
+async def _count_in_bucket(
+    tx: ITransaction,
+    backend: str,
+    bucket_id: int,
+    live: int,
+    reserved: int,
+    orphan: int,
+    objects: int,
+    held: int,
+) -> None:
+    amounts = {"live": live, "reserved": reserved, "orphan": orphan, "objects": objects, "held": held}
+    await tx.add(COUNT, {"backend": backend, "bucket_id": bucket_id}, amounts)
+
+
+async def _count_in_all(tx: ITransaction, backend: str, live: int, reserved: int, orphan: int) -> None:
+    await tx.add(COUNT_ALL, {"backend": backend}, {"live": live, "reserved": reserved, "orphan": orphan})
 
 
 async def _give_back(tx: ITransaction, changes: Sequence[tuple[tuple[str, int], Sequence[int]]]) -> None:

@@ -78,7 +78,12 @@ class Offer:
 
     backend: str
     plain: str | None
-    other: str
+    _make_other: Callable[[], str]
+
+    @property
+    def other(self) -> str:
+        """A name that nobody ever had, another one each time."""
+        return self._make_other()
 
 
 @frozen
@@ -136,7 +141,7 @@ class Reserving:
         bucket, key, plain = wanted.bucket.name, wanted.key, None
         if wanted.verb in traits.exclusive and not wanted.avoid_plain:
             plain = usable_plain_name(bucket, key, exact=True)
-        return Offer(backend, plain, other_name(bucket, key, self._fresh_token(), exact=True))
+        return Offer(backend, plain, lambda: other_name(bucket, key, self._fresh_token(), exact=True))
 
     async def _name(
         self, tx: ITransaction, wanted: Wanted, backend: str, plain: str | None, traits: Traits

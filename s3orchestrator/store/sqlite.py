@@ -34,6 +34,7 @@ from s3orchestrator.store.migrate import migrate, migrations
 from s3orchestrator.store.operations import ILedger, Operations
 from s3orchestrator.store.owners import register
 from s3orchestrator.store.reading import SqliteReading
+from s3orchestrator.store.sqliteshortcuts import SqliteShortcuts
 from s3orchestrator.store.writer import BUSY_TIMEOUT, Outcome, Steps, Work, Writer
 
 T = TypeVar("T")
@@ -214,7 +215,9 @@ class SqliteDatabase(SqliteReading):
         # Whoever held this ledger before is gone: we have the lock.
         await tx.run(OLD_OWNERS)
         owner = await register(tx, now_ms, self._lease)
-        self.operations = Operations(owner, is_shared=self._lease is not None, is_alone=True)
+        self.operations = Operations(
+            owner, is_shared=self._lease is not None, is_alone=True, shortcuts=SqliteShortcuts(self)
+        )
         ledger = await tx.one(LEDGER_ID)
         self.ledger_id = ledger[0] if ledger else ""
 

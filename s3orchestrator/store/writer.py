@@ -73,11 +73,12 @@ class _RolledBackAsAWhole(Exception):
 class SqliteTransaction:
     """Statements on one connection; awaiting them never waits."""
 
-    __slots__ = ("_cursor", "_sums", "has_written", "notices", "sums_up", "until")
+    __slots__ = ("_cursor", "_known", "_sums", "has_written", "notices", "sums_up", "until")
 
     def __init__(self, cursor: sqlite3.Cursor) -> None:
         self._cursor = cursor
         self._sums = Sums()
+        self._known: dict[tuple[str, object], Row] = {}
         self.has_written = False
         self.sums_up = False  # whether all that follows is undone together or not at all
         self.notices: list[str] = []
@@ -88,7 +89,53 @@ class SqliteTransaction:
             await elsewhere()
         if self._sums and self._sums.concern(sql):
             self.write_sums()
+        if self._known and not sql.startswith("SELECT"):
+            self._known.clear()
         return self._cursor.execute(sql, parameters)
+
+    async def turn(self) -> None:
+        """Let somebody who may wait go on, if it has taken long; before `change`, `rows` and `look_up`."""
+        if self.until is not None and monotonic() > self.until:
+            await elsewhere()
+
+    def change(self, statement: str, **parameters: object) -> int:
+        """Execute, as `run` does, what neither looks at counters nor changes what is being looked up."""
+        sql, pick = positional(statement)
+        changed = self._cursor.execute(sql, pick(parameters)).rowcount
+        if changed:
+            self.has_written = True
+        return changed
+
+    def rows(self, statement: str, **parameters: object) -> list[Row]:
+        """Execute such a statement that returns the rows it changes."""
+        sql, pick = positional(statement)
+        rows = self._cursor.execute(sql, pick(parameters)).fetchall()
+        if rows:
+            self.has_written = True
+        return rows
+
+    @property
+    def last_id(self) -> int:
+        """The `id` that was given to the last row that was inserted."""
+        return self._cursor.lastrowid or 0
+
+    def look_up(self, statement: str, **parameter: object) -> Row:
+        """
+        Return the row that a SELECT with one parameter gives.
+
+        It is remembered for the members of a group that come next, until one of them writes with
+        anything but `change`, `rows` and `add`.
+        """
+        (asked_for,) = parameter.values()
+        row = self._known.get((statement, asked_for))
+        if row is None:
+            sql, pick = positional(statement)
+            row = self._known[statement, asked_for] = self._cursor.execute(sql, pick(parameter)).fetchone()
+        return row
+
+    def look_again(self) -> None:
+        """Remember nothing: somebody else may have written, or what was written is undone."""
+        self._known.clear()
 
     def write_sums(self) -> None:
         """Execute what was given to `add` and not yet executed."""
@@ -284,6 +331,7 @@ class Writer:
 
     async def _begin(self) -> None:
         """Begin a transaction that may write; who is in a hurry does not wait for an operator's tool."""
+        self._transaction.look_again()
         if self._is_hurried:
             self._cursor.execute("PRAGMA busy_timeout = 0")
             try:
@@ -315,6 +363,7 @@ class Writer:
         outcomes.clear()
         self._transaction.sums_up = False
         self._transaction.forget_sums()
+        self._transaction.look_again()
         self._cursor.execute("ROLLBACK")
         await self._elsewhere()
         self._cursor.execute("BEGIN IMMEDIATE")
@@ -322,6 +371,7 @@ class Writer:
             self._cursor.execute("SAVEPOINT member")
             outcome = await self._member(work)
             if outcome.error is not None:
+                self._transaction.look_again()
                 self._cursor.execute("ROLLBACK TO member")
             self._cursor.execute("RELEASE member")
             outcomes.append(outcome)

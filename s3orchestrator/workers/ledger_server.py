@@ -21,6 +21,7 @@ from s3orchestrator.store.guarded import nothing
 from s3orchestrator.store.operations import NOBODY, UNHEARD, ILedger, Left, LooseEnd, Operations
 from s3orchestrator.store.owners import Registration
 from s3orchestrator.store.sqlite import SqliteDatabase
+from s3orchestrator.store.sqliteshortcuts import SqliteShortcuts
 from s3orchestrator.telemetry.logging import make_logger
 from s3orchestrator.workers import ledger as names
 from s3orchestrator.workers.duties import DUTIES
@@ -42,6 +43,9 @@ class View:
     _ledger: SqliteDatabase
     operations: Operations = field(factory=lambda: Operations(NOBODY, is_shared=True))
     clock_skew_ms: int = 0
+
+    def __attrs_post_init__(self) -> None:
+        self.operations.shortcuts = SqliteShortcuts(self)
 
     @property
     def ledger_id(self) -> str:
