@@ -132,7 +132,8 @@ class Blobs:
         async def work(tx: ITransaction) -> Blob:
             return await self._reserving.reserve(tx, wanted, backends, operation)
 
-        reserved = await attempt(self._ledger, work, (Left.RESERVATION, operation))
+        short = self._reserving.short(wanted, backends, operation)
+        reserved = await attempt(self._ledger, work, (Left.RESERVATION, operation), short=short)
         RESERVED.inc()
         return reserved
 

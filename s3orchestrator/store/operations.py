@@ -8,11 +8,11 @@ operations are noted here and handed back as soon as the database answers.
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Hashable, Iterable, Iterator
+from collections.abc import Awaitable, Callable, Coroutine, Hashable, Iterable, Iterator
 from contextvars import ContextVar
 from enum import Enum
 from itertools import count
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from attrs import Factory, define, field, frozen
 from twisted.internet.defer import CancelledError
@@ -82,18 +82,30 @@ class IShortcuts(Interface):
     """
     Transactions that a database does in one step, for where each answer is a round trip away.
 
-    Each is all of the transaction it is called in, and returns None, having changed nothing, where
-    things are not as they are nearly always: then it is done as on any database, from the start.
+    Each returns None, having changed nothing, where things are not as they are nearly always: then it
+    is done as on any database. A caller that leaves changes nothing.
     """
 
-    async def reserve(tx: ITransaction, wanted: Wanted, offer: Offer, operation: int) -> Blob | None:
+    async def reserve(wanted: Wanted, offer: Offer, operation: int) -> Blob | None:
         """Insert a pending blob where it is offered."""
 
-    async def commit(tx: ITransaction, what: Commit, claim: Claim) -> Committed | None:
+    async def commit(what: Commit, claim: Claim) -> Committed | None:
         """See `committing.commit`."""
 
-    async def remove(tx: ITransaction, bucket: Bucket, key: str, claim: Claim) -> Removed | None:
+    async def remove(bucket: Bucket, key: str, claim: Claim) -> Removed | None:
         """Remove the latest version; see `removing.remove`."""
+
+
+@frozen
+class Shortened(Generic[T]):
+    """What is to be done in a transaction, and the shortcut to be tried before."""
+
+    work: Callable[[ITransaction], Awaitable[T]]
+    short: Callable[[], Coroutine[Any, Any, T | None]]
+
+    def __call__(self, tx: ITransaction) -> Awaitable[T]:
+        """Do it as on any database."""
+        return self.work(tx)
 
 
 @define(eq=False)
@@ -154,14 +166,18 @@ async def attempt(
     work: Callable[[ITransaction], Awaitable[T]],
     *left: tuple[Left, int],
     key: Hashable = None,
+    short: Callable[[], Coroutine[Any, Any, T | None]] | None = None,
 ) -> T:
     """
     Run `work` in a transaction; if its result does not reach the caller, note what may be left:
-    its kind, and the number as in `LooseEnd`. `key` is what others may want to lock, too.
+    its kind, and the number as in `LooseEnd`. `key` is what others may want to lock, too; `short` is a
+    shortcut to be tried before.
 
     A caller that leaves changes nothing: what it asked for may already be happening.
     """
     turns = ledger.operations.turns
+    if short is not None:
+        work = Shortened(work, short)
     try:
         if turns is None or key is None:
             result = await ledger.transact(work)

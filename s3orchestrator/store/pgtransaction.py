@@ -73,40 +73,26 @@ def rows_of(cursor: Any, statement: str) -> list[Row]:
 @implementer(ITransaction)
 class PostgresTransaction:
     """
-    Statements on one connection; where there is none, it is acquired for the first of them.
+    Statements on one connection.
 
     What gives nothing that anybody waits for (BEGIN, a lock, what is to happen `soon`) is sent
     together with what comes next. Within one string, too, each statement sees what was
     committed before it began.
     """
 
-    __slots__ = ("_acquire", "_ahead", "connection", "has_begun")
+    __slots__ = ("_ahead", "_connection", "has_begun")
 
-    def __init__(
-        self, connection: Connection | None, acquire: Callable[[], Awaitable[Connection]] | None = None
-    ) -> None:
-        self.connection = connection
-        self._acquire = acquire
+    def __init__(self, connection: Connection) -> None:
+        self._connection = connection
         self._ahead = [BEGIN]
         self.has_begun = False
-
-    @property
-    def is_fresh(self) -> bool:
-        """Tell whether nothing has been asked for yet."""
-        return self._ahead == [BEGIN] and not self.has_begun
-
-    async def _written(self, sql: str, parameters: dict[str, object]) -> bytes:
-        if self.connection is None:
-            assert self._acquire is not None
-            self.connection = await self._acquire()
-        return self.connection.written(sql, parameters)
 
     async def run(self, statement: str, **parameters: object) -> int:
         """Execute; returns the number of rows changed."""
         sql = pyformat(statement)
         if not sql:
             return 0
-        written = await self._written(sql, parameters)
+        written = self._connection.written(sql, parameters)
         if sql.startswith(_FOR_EFFECT):
             self._ahead.append(written)
             return 0
@@ -116,7 +102,7 @@ class PostgresTransaction:
     async def soon(self, statement: str, **parameters: object) -> None:
         """Execute together with what comes next, be it COMMIT."""
         if sql := pyformat(statement):
-            self._ahead.append(await self._written(sql, parameters))
+            self._ahead.append(self._connection.written(sql, parameters))
 
     async def add(self, statement: str, row: dict[str, object], amounts: Mapping[str, int]) -> None:
         """Execute together with what comes next."""
@@ -124,7 +110,7 @@ class PostgresTransaction:
 
     async def insert(self, statement: str, **parameters: object) -> int:
         """Execute an INSERT of one row; returns the `id` it was given."""
-        written = await self._written(pyformat(statement), parameters)
+        written = self._connection.written(pyformat(statement), parameters)
         given: int = (await self._ask(written + b" RETURNING id")).fetchone()[0]
         return given
 
@@ -135,7 +121,7 @@ class PostgresTransaction:
 
     async def all(self, statement: str, **parameters: object) -> list[Row]:
         """Execute; returns all rows."""
-        written = await self._written(pyformat(statement), parameters)
+        written = self._connection.written(pyformat(statement), parameters)
         return rows_of(await self._ask(written), statement)
 
     async def whole(self, statements: str, **parameters: object) -> list[Row]:
@@ -149,12 +135,11 @@ class PostgresTransaction:
 
         :raises TransactionUnclear: the server may have committed, and did not say so.
         """
-        assert self.is_fresh
-        written = await self._written(pyformat(statements), parameters)
-        assert self.connection is not None
-        self.connection.verify()
+        assert self._ahead == [BEGIN] and not self.has_begun
+        written = self._connection.written(pyformat(statements), parameters)
+        self._connection.verify()
         try:
-            answer = await self.connection.ask(written)
+            answer = await self._connection.ask(written)
         except FAILURES as error:
             raise self._unless_unclear(error) from error
         return rows_of(answer, statements)
@@ -166,8 +151,7 @@ class PostgresTransaction:
     async def _send(self) -> Any:
         statements, self._ahead = b";".join(self._ahead), []
         self.has_begun = True
-        assert self.connection is not None
-        return await self.connection.ask(statements)
+        return await self._connection.ask(statements)
 
     async def commit(self) -> None:
         """
@@ -184,18 +168,18 @@ class PostgresTransaction:
 
     def _unless_unclear(self, error: Exception) -> Exception:
         """Return the failure of what was to commit, if it is certain that this has not happened."""
-        if self.connection is not None and not self.connection.is_closed and _is_refusal(error):
+        if not self._connection.is_closed and _is_refusal(error):
             return error
         return TransactionUnclear(f"COMMIT got no answer: {one_line(error)}")
 
     async def roll_back(self) -> None:
         """Undo everything; a connection on which that fails is closed, which comes to the same."""
-        if not self.has_begun or self.connection is None or self.connection.is_closed:
+        if not self.has_begun or self._connection.is_closed:
             return
         try:
-            await self.connection.ask(ROLLBACK)
+            await self._connection.ask(ROLLBACK)
         except FAILURES:
-            self.connection.close()
+            self._connection.close()
 
 
 # What changes no row, and so is run for something else.
@@ -210,8 +194,9 @@ def _is_refusal(error: Exception) -> bool:
     return isinstance(error, psycopg2.Error) and not (error.pgcode or "08").startswith(_ENDINGS)
 
 
-async def in_transaction(tx: PostgresTransaction, work: Callable[[ITransaction], Awaitable[T]]) -> T:
+async def in_transaction(connection: Connection, work: Callable[[ITransaction], Awaitable[T]]) -> T:
     """Run `work`, and commit; what it raises rolls back."""
+    tx = PostgresTransaction(connection)
     try:
         result = await work(tx)
         await tx.commit()

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import os
 from base64 import b32encode
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
 from contextlib import asynccontextmanager
 from random import random
 from time import CLOCK_BOOTTIME, clock_gettime
@@ -33,7 +33,7 @@ from s3orchestrator.store.dialing import ENDLESS, Patience, Server, dial
 from s3orchestrator.store.finding import together
 from s3orchestrator.store.listening import Hear, Listener
 from s3orchestrator.store.migrate import migrate, migrations
-from s3orchestrator.store.operations import ILedger, Operations
+from s3orchestrator.store.operations import ILedger, Operations, Shortened
 from s3orchestrator.store.owners import register
 from s3orchestrator.store.pgfunctions import make_functions
 from s3orchestrator.store.pgtransaction import (
@@ -152,7 +152,11 @@ class PostgresDatabase:
         return self
 
     async def transact(self, work: Callable[[ITransaction], Awaitable[T]]) -> T:
-        """Run `work` in a transaction; see `IDatabase`."""
+        """Run `work` in a transaction; see `IDatabase`. Who waits for a shortcut may leave without harm."""
+        if isinstance(work, Shortened):
+            done: T | None = await self._counted(work.short())
+            if done is not None:
+                return done
         return await shield(self._counted(self._transact(work)))
 
     async def query(self, statement: str, **parameters: object) -> list[Row]:
@@ -219,10 +223,14 @@ class PostgresDatabase:
         self.locks.close()
         self._pool.close()
 
-    async def _counted(self, work: Awaitable[T]) -> T:
+    async def _counted(self, work: Coroutine[Any, Any, T]) -> T:
         if not self._is_open:
-            work.close()  # type: ignore[attr-defined]
+            work.close()
             raise StoreUnavailable("the ledger is closed")
+        return await self._finished(work)
+
+    async def _finished(self, work: Coroutine[Any, Any, T]) -> T:
+        """Do what has been asked for before closing; `close` waits for it."""
         self._working += 1
         try:
             return await work
@@ -230,6 +238,9 @@ class PostgresDatabase:
             self._working -= 1
             if self._closing is not None and not self._working:
                 self._closing.callback(None)
+
+    async def _share(self, work: Callable[[ITransaction], Awaitable[T]]) -> T:
+        return await self._finished(self._transact(work))
 
     async def _transact(self, work: Callable[[ITransaction], Awaitable[T]]) -> T:
         for tried, delay in enumerate(_DELAYS):
@@ -263,15 +274,10 @@ class PostgresDatabase:
             raise translated(error) from error
 
     async def _once(self, work: Callable[[ITransaction], Awaitable[T]]) -> T:
-        tx = PostgresTransaction(None, self._pool.acquire)
-        try:
-            return await in_transaction(tx, work)
-        except FAILURES as error:
-            self._judge(error, tx.connection)
-            raise
-        finally:
-            if tx.connection is not None:
-                self._pool.release(tx.connection)
+        async def working(connection: Connection) -> T:
+            return await in_transaction(connection, work)
+
+        return await self._lent(working)
 
     async def _snapshot(self, work: Callable[[ITransaction], Awaitable[T]]) -> T:
         async with self._own_connection() as connection:
@@ -281,7 +287,7 @@ class PostgresDatabase:
 
     async def _at_length(self, work: Callable[[ITransaction], Awaitable[T]]) -> T:
         async with self._own_connection() as connection:
-            return await in_transaction(PostgresTransaction(connection), work)
+            return await in_transaction(connection, work)
 
     @asynccontextmanager
     async def _own_connection(self) -> AsyncIterator[Connection]:
@@ -317,29 +323,23 @@ class PostgresDatabase:
         return await self._lent(asking)
 
     async def _lent(self, work: Callable[[Connection], Awaitable[T]]) -> T:
-        """Run `work` with a connection of the pool; see `_judge` for what it raises then."""
+        """
+        Run `work` with a connection of the pool.
+
+        :raises ConnectionLost: it ended, and not because we had waited long enough.
+        """
         connection = await self._pool.acquire()
         try:
             return await work(connection)
         except FAILURES as error:
-            self._judge(error, connection)
+            if is_standby(error):
+                connection.close()
+            elif connection.is_closed and not connection.is_late:
+                self._pool.distrust()
+                raise ConnectionLost(one_line(error)) from error
             raise
         finally:
             self._pool.release(connection)
-
-    def _judge(self, error: Exception, connection: Connection | None) -> None:
-        """
-        Let nobody else have a connection that a failure speaks against.
-
-        :raises ConnectionLost: it ended, and not because we had waited long enough.
-        """
-        if connection is None:
-            return
-        if is_standby(error):
-            connection.close()
-        elif connection.is_closed and not connection.is_late:
-            self._pool.distrust()
-            raise ConnectionLost(one_line(error)) from error
 
     async def _look_at(self, connection: Connection) -> None:
         (about,) = rows_of(await connection.ask(ABOUT), ABOUT)
@@ -379,8 +379,8 @@ class PostgresDatabase:
             ledger = await tx.one(LEDGER_ID)
             await make_functions(tx)
             self.operations = Operations(
-                owner, Turns(), is_shared=True, shortcuts=Shortcuts(self, self._transact, self._later)
+                owner, Turns(), is_shared=True, shortcuts=Shortcuts(self, self._share, self._later)
             )
             self.ledger_id = ledger[0] if ledger else ""
 
-        await in_transaction(PostgresTransaction(connection), work)
+        await in_transaction(connection, work)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Coroutine, Sequence
+from functools import partial
+from typing import Any
 
 from attrs import frozen
 from prometheus_client import Counter
@@ -106,11 +108,6 @@ class Reserving:
         :raises InsufficientStorage: none has.
         :raises NoSuchBucket: the bucket has been deleted.
         """
-        shortcuts = self._ledger.operations.shortcuts
-        if shortcuts and backends and (offer := self._offer(wanted, backends[0])):
-            reserved = await shortcuts.reserve(tx, wanted, offer, operation)
-            if reserved is not None:
-                return reserved
         await tx.soon(HOLD_BUCKET, bucket_id=wanted.bucket.id)
         for backend in backends:
             await tx.soon(HOLD_BACKEND, backend=backend)
@@ -132,6 +129,15 @@ class Reserving:
             name = await self._name(tx, wanted, backend, plain, traits)
             return await self._insert(tx, wanted, backend, name, operation, is_plain=name == plain)
         raise InsufficientStorage(f"no backend has room for {wanted.room} bytes")
+
+    def short(
+        self, wanted: Wanted, backends: Sequence[str], operation: int
+    ) -> Callable[[], Coroutine[Any, Any, Blob | None]] | None:
+        """Return the shortcut to the first of `backends`, where there is one."""
+        shortcuts = self._ledger.operations.shortcuts
+        if not shortcuts or not backends or not (offer := self._offer(wanted, backends[0])):
+            return None
+        return partial(shortcuts.reserve, wanted, offer, operation)
 
     def _offer(self, wanted: Wanted, backend: str) -> Offer | None:
         """Return what needs only one name looked up: where folders exclude objects it is not enough."""

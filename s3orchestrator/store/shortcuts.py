@@ -12,6 +12,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Sequence
 
 from attrs import define, field
+from psycopg2.errors import UndefinedFunction
 from zope.interface import implementer
 
 from s3orchestrator.domain.records import Blob, BlobState, Bucket, Committed, Removed
@@ -51,7 +52,11 @@ def _sharing(statement: str, transact: Transact, later: Later) -> Together:
             assert isinstance(tx, PostgresTransaction)
             return await tx.whole(statement, the_list=the_list)
 
-        return by_number(await transact(work), len(many))
+        try:
+            rows = await transact(work)
+        except UndefinedFunction:  # and it could not be made
+            rows = []
+        return by_number(rows, len(many))
 
     return Together(ask, later)
 
@@ -73,10 +78,9 @@ class Shortcuts:
         self._committing = _sharing(_COMMIT, self._transact, self._later)
         self._removing = _sharing(_REMOVE, self._transact, self._later)
 
-    async def reserve(self, tx: ITransaction, wanted: Wanted, offer: Offer, operation: int) -> Blob | None:
+    async def reserve(self, wanted: Wanted, offer: Offer, operation: int) -> Blob | None:
         """See `IShortcuts`."""
         now_ms = self._ledger.now_ms()
-        _check(tx)
         rows = await self._reserving.ask(
             {
                 "bucket_id": wanted.bucket.id,
@@ -105,12 +109,11 @@ class Shortcuts:
             plain=name == offer.plain,
         )
 
-    async def commit(self, tx: ITransaction, what: Commit, claim: Claim) -> Committed | None:
+    async def commit(self, what: Commit, claim: Claim) -> Committed | None:
         """See `IShortcuts`; with a condition, or for an upload, more has to be looked at."""
         blob = what.blob
         if what.condition or blob.upload_id is not None or what.new.size != blob.size:
             return None
-        _check(tx)
         rows = await self._committing.ask(
             {
                 "bucket_id": what.bucket.id,
@@ -130,9 +133,8 @@ class Shortcuts:
             return None
         return Committed(what.version(rows[0][0], rows[0][1]), _blobs_of(rows))
 
-    async def remove(self, tx: ITransaction, bucket: Bucket, key: str, claim: Claim) -> Removed | None:
+    async def remove(self, bucket: Bucket, key: str, claim: Claim) -> Removed | None:
         """See `IShortcuts`."""
-        _check(tx)
         rows = await self._removing.ask(
             {
                 "bucket_id": bucket.id,
@@ -148,11 +150,6 @@ class Shortcuts:
         if rows[0][0] is None:
             return Removed(key)
         return Removed(key, rows[0][0], rows[0][1], _blobs_of(rows))
-
-
-def _check(tx: ITransaction) -> None:
-    """What comes next is another transaction: it must be all of this one."""
-    assert isinstance(tx, PostgresTransaction) and tx.is_fresh
 
 
 def _blobs_of(rows: list[Row]) -> tuple[Blob, ...]:

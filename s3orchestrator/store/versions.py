@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Sequence
+from functools import partial
 from typing import Any
 
 from attrs import define, field, frozen
@@ -118,9 +119,6 @@ class Versions:
         what = Commit(bucket, blob, stored, version, condition)
 
         async def work(tx: ITransaction) -> Committed:
-            shortcuts = self._shortcuts
-            if shortcuts and (committed := await shortcuts.commit(tx, what, claim)):
-                return committed
             tally = Tally()
             committed = await commit(tx, tally, what, claim)
             current = committed.version
@@ -129,7 +127,12 @@ class Versions:
             return committed
 
         return await attempt(
-            self._ledger, work, (Left.COMMIT, blob.id), claim.left, key=(bucket.id, blob.key)
+            self._ledger,
+            work,
+            (Left.COMMIT, blob.id),
+            claim.left,
+            key=(bucket.id, blob.key),
+            short=partial(shortcuts.commit, what, claim) if (shortcuts := self._shortcuts) else None,
         )
 
     async def remove(
@@ -184,11 +187,6 @@ class Versions:
         claim = Claim.by(self._ledger, "deleted")
 
         async def work(tx: ITransaction) -> list[Removed]:
-            shortcuts = self._shortcuts
-            if shortcuts and len(entries) == 1 and entries[0][1:] == (None, None):
-                gone = await shortcuts.remove(tx, bucket, entries[0][0], claim)
-                if gone is not None:
-                    return [gone]
             tally, removed = Tally(), []
             await tx.soon(HOLD_BUCKET, bucket_id=bucket.id)
             for key in sorted({key for key, _, _ in entries}):
@@ -201,8 +199,12 @@ class Versions:
             await tally.write(tx)
             return removed
 
-        key = (bucket.id, entries[0][0]) if len(entries) == 1 else None
-        return await attempt(self._ledger, work, claim.left, key=key)
+        if len(entries) > 1:
+            return await attempt(self._ledger, work, claim.left)
+        ((key, *how),) = entries
+        shortcuts = self._shortcuts if how == [None, None] else None
+        short = partial(_in_a_list, shortcuts.remove, bucket, key, claim) if shortcuts else None
+        return await attempt(self._ledger, work, claim.left, key=(bucket.id, key), short=short)
 
     async def _tell(self, tx: ITransaction, change: Change) -> None:
         if self._notices_of is None:
@@ -212,6 +214,13 @@ class Versions:
             await tx.soon(
                 TELL, event=notice.event, endpoint=notice.endpoint, payload=notice.payload, now_ms=now_ms
             )
+
+
+async def _in_a_list(
+    short: Callable[..., Awaitable[Removed | None]], *parameters: object
+) -> list[Removed] | None:
+    removed = await short(*parameters)
+    return None if removed is None else [removed]
 
 
 def _check_found(rows: Sequence[Sequence[Any]], key: str, version_id: str | None) -> None:
