@@ -160,7 +160,9 @@ class Request(server.Request):
         )
 
     def connectionLost(self, reason: Failure) -> None:
-        """The client is gone: tell whoever asked to be told."""
+        """The client is gone: tell whoever asked to be told, unless the answer has been given."""
+        if self.finished:  # by whoever read the body, and heard of it first
+            return
         self._disconnected = True
         self._count(self.code if self.startedWriting else LEFT)
         self.producer = None

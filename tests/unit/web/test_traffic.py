@@ -7,8 +7,9 @@ from twisted.web.resource import Resource
 
 from s3orchestrator.telemetry.http import Series
 from s3orchestrator.web.health import Health
+from s3orchestrator.web.request import Request
 from s3orchestrator.web.root import Root
-from tests.unit.web.serving import Answers, Served, gather, path_as_body
+from tests.unit.web.serving import Answers, Gathered, Served, gather, path_as_body
 
 GET = b"GET /photos/cat HTTP/1.1\r\nHost: h\r\n\r\n"
 
@@ -67,6 +68,18 @@ class TrafficTests(SynchronousTestCase):
         self.served.leave()
         self.assertEqual((self.counted().in_flight, self.counted().statuses), (0, {200: 1}))
         self.assertEqual(self.counted().sent.total, 4)
+
+    def test_left_in_the_midst_of_a_body(self) -> None:
+        """A client that leaves counts once, also if whoever reads its body has an answer at once."""
+
+        def refuse(request: Request) -> None:
+            reading = request.body.startProducing(Gathered())
+            reading.addErrback(lambda _: request.respond(400, [], b"short"))
+
+        self.serve(Answers(refuse))
+        self.served.send(b"PUT /photos/cat HTTP/1.1\r\nHost: h\r\nContent-Length: 5000\r\n\r\nhalf")
+        self.served.leave()
+        self.assertEqual((self.counted(b"PUT").in_flight, self.counted(b"PUT").statuses), (0, {400: 1}))
 
     def test_failed(self) -> None:
         """What a resource let escape counts as what the client was told."""
