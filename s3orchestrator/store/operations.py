@@ -80,32 +80,37 @@ class Looks:
 
 class IShortcuts(Interface):
     """
-    Transactions that a database does in one step, for where each answer is a round trip away.
+    Transactions that a database does in fewer steps, where things are as they are nearly always.
 
-    Each returns None, having changed nothing, where things are not as they are nearly always: then it
-    is done as on any database. A caller that leaves changes nothing.
+    Each returns None, having changed nothing, where they are not: then it is done as on any database. A
+    caller that leaves changes nothing. `tx` is the transaction it is all of, or None before there is one: a
+    database knows one of the two ways, and returns None to the other.
     """
 
-    async def reserve(wanted: Wanted, offer: Offer, operation: int) -> Blob | None:
+    async def reserve(tx: ITransaction | None, wanted: Wanted, offer: Offer, operation: int) -> Blob | None:
         """Insert a pending blob where it is offered."""
 
-    async def commit(what: Commit, claim: Claim) -> Committed | None:
+    async def commit(tx: ITransaction | None, what: Commit, claim: Claim) -> Committed | None:
         """See `committing.commit`."""
 
-    async def remove(bucket: Bucket, key: str, claim: Claim) -> Removed | None:
+    async def remove(tx: ITransaction | None, bucket: Bucket, key: str, claim: Claim) -> Removed | None:
         """Remove the latest version; see `removing.remove`."""
+
+
+Short = Callable[[ITransaction | None], Coroutine[Any, Any, T | None]]
 
 
 @frozen
 class Shortened(Generic[T]):
-    """What is to be done in a transaction, and the shortcut to be tried before."""
+    """What is to be done in a transaction, and the shortcut to be tried first, in it or before."""
 
     work: Callable[[ITransaction], Awaitable[T]]
-    short: Callable[[], Coroutine[Any, Any, T | None]]
+    short: Short[T]
 
-    def __call__(self, tx: ITransaction) -> Awaitable[T]:
-        """Do it as on any database."""
-        return self.work(tx)
+    async def __call__(self, tx: ITransaction) -> T:
+        """Do it in a transaction."""
+        done = await self.short(tx)
+        return await self.work(tx) if done is None else done
 
 
 @define(eq=False)
@@ -166,12 +171,12 @@ async def attempt(
     work: Callable[[ITransaction], Awaitable[T]],
     *left: tuple[Left, int],
     key: Hashable = None,
-    short: Callable[[], Coroutine[Any, Any, T | None]] | None = None,
+    short: Short[T] | None = None,
 ) -> T:
     """
     Run `work` in a transaction; if its result does not reach the caller, note what may be left:
     its kind, and the number as in `LooseEnd`. `key` is what others may want to lock, too; `short` is a
-    shortcut to be tried before.
+    shortcut to be tried first.
 
     A caller that leaves changes nothing: what it asked for may already be happening.
     """

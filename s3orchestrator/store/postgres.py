@@ -154,9 +154,10 @@ class PostgresDatabase:
     async def transact(self, work: Callable[[ITransaction], Awaitable[T]]) -> T:
         """Run `work` in a transaction; see `IDatabase`. Who waits for a shortcut may leave without harm."""
         if isinstance(work, Shortened):
-            done: T | None = await self._counted(work.short())
+            done: T | None = await self._counted(work.short(None))
             if done is not None:
                 return done
+            work = work.work
         return await shield(self._counted(self._transact(work)))
 
     async def query(self, statement: str, **parameters: object) -> list[Row]:

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Coroutine, Sequence
-from functools import partial
-from typing import Any
+from collections.abc import Callable, Sequence
 
 from attrs import frozen
 from prometheus_client import Counter
@@ -22,7 +20,7 @@ from s3orchestrator.domain.records import Blob, BlobState, Bucket
 from s3orchestrator.errors import InsufficientStorage, NoSuchBucket
 from s3orchestrator.interfaces import ITransaction, Row, Traits
 from s3orchestrator.store.counting import HOLD_BACKEND, HOLD_BUCKET, Kind, Tally, take
-from s3orchestrator.store.operations import ILedger
+from s3orchestrator.store.operations import ILedger, Short
 
 TraitsOf = Callable[[str], Traits | None]
 
@@ -130,14 +128,12 @@ class Reserving:
             return await self._insert(tx, wanted, backend, name, operation, is_plain=name == plain)
         raise InsufficientStorage(f"no backend has room for {wanted.room} bytes")
 
-    def short(
-        self, wanted: Wanted, backends: Sequence[str], operation: int
-    ) -> Callable[[], Coroutine[Any, Any, Blob | None]] | None:
+    def short(self, wanted: Wanted, backends: Sequence[str], operation: int) -> Short[Blob] | None:
         """Return the shortcut to the first of `backends`, where there is one."""
         shortcuts = self._ledger.operations.shortcuts
         if not shortcuts or not backends or not (offer := self._offer(wanted, backends[0])):
             return None
-        return partial(shortcuts.reserve, wanted, offer, operation)
+        return lambda tx: shortcuts.reserve(tx, wanted, offer, operation)
 
     def _offer(self, wanted: Wanted, backend: str) -> Offer | None:
         """Return what needs only one name looked up: where folders exclude objects it is not enough."""

@@ -64,7 +64,7 @@ def _sharing(statement: str, transact: Transact, later: Later) -> Together:
 @implementer(IShortcuts)
 @define(eq=False)
 class Shortcuts:
-    """Those of a ledger on a PostgreSQL server; `transact` is how it runs a transaction."""
+    """Those of a ledger on a PostgreSQL server: before a transaction, and in a shared one, by `transact`."""
 
     _ledger: ILedger
     _transact: Transact
@@ -78,8 +78,12 @@ class Shortcuts:
         self._committing = _sharing(_COMMIT, self._transact, self._later)
         self._removing = _sharing(_REMOVE, self._transact, self._later)
 
-    async def reserve(self, wanted: Wanted, offer: Offer, operation: int) -> Blob | None:
+    async def reserve(
+        self, tx: ITransaction | None, wanted: Wanted, offer: Offer, operation: int
+    ) -> Blob | None:
         """See `IShortcuts`."""
+        if tx is not None:
+            return None
         now_ms = self._ledger.now_ms()
         rows = await self._reserving.ask(
             {
@@ -109,10 +113,10 @@ class Shortcuts:
             plain=name == offer.plain,
         )
 
-    async def commit(self, what: Commit, claim: Claim) -> Committed | None:
+    async def commit(self, tx: ITransaction | None, what: Commit, claim: Claim) -> Committed | None:
         """See `IShortcuts`; with a condition, or for an upload, more has to be looked at."""
         blob = what.blob
-        if what.condition or blob.upload_id is not None or what.new.size != blob.size:
+        if tx is not None or what.condition or blob.upload_id is not None or what.new.size != blob.size:
             return None
         rows = await self._committing.ask(
             {
@@ -133,8 +137,10 @@ class Shortcuts:
             return None
         return Committed(what.version(rows[0][0], rows[0][1]), _blobs_of(rows))
 
-    async def remove(self, bucket: Bucket, key: str, claim: Claim) -> Removed | None:
+    async def remove(self, tx: ITransaction | None, bucket: Bucket, key: str, claim: Claim) -> Removed | None:
         """See `IShortcuts`."""
+        if tx is not None:
+            return None
         rows = await self._removing.ask(
             {
                 "bucket_id": bucket.id,

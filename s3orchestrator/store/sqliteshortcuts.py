@@ -48,13 +48,16 @@ LEAVE_LATEST = """
 @implementer(IShortcuts)
 @frozen
 class SqliteShortcuts:
-    """Those of a ledger in a file."""
+    """Those of a ledger in a file, within a transaction."""
 
     _ledger: ILedger
 
-    async def reserve(self, tx: ITransaction, wanted: Wanted, offer: Offer, operation: int) -> Blob | None:
+    async def reserve(
+        self, tx: ITransaction | None, wanted: Wanted, offer: Offer, operation: int
+    ) -> Blob | None:
         """See `IShortcuts`."""
-        assert isinstance(tx, SqliteTransaction)
+        if not isinstance(tx, SqliteTransaction):
+            return None
         await tx.turn()
         is_served, bucket_limited = tx.look_up(BUCKET, bucket_id=wanted.bucket.id)
         is_draining, limited = tx.look_up(BACKEND, backend=offer.backend)
@@ -113,9 +116,10 @@ class SqliteShortcuts:
         )
         return tx.last_id if taken else 0
 
-    async def commit(self, tx: ITransaction, what: Commit, claim: Claim) -> Committed | None:
+    async def commit(self, tx: ITransaction | None, what: Commit, claim: Claim) -> Committed | None:
         """See `IShortcuts`; with a condition, or for an upload, more has to be looked at."""
-        assert isinstance(tx, SqliteTransaction)
+        if not isinstance(tx, SqliteTransaction):
+            return None
         blob, size = what.blob, what.new.size
         if what.condition or blob.upload_id is not None or size != blob.size:
             return None
@@ -152,9 +156,10 @@ class SqliteShortcuts:
         await count(tx, blob.backend, bucket_id, live=size, reserved=-size, objects=1)
         return Committed(what.version(row_id, modified_ms), displaced)
 
-    async def remove(self, tx: ITransaction, bucket: Bucket, key: str, claim: Claim) -> Removed:
+    async def remove(self, tx: ITransaction | None, bucket: Bucket, key: str, claim: Claim) -> Removed | None:
         """See `IShortcuts`."""
-        assert isinstance(tx, SqliteTransaction)
+        if not isinstance(tx, SqliteTransaction):
+            return None
         await tx.turn()
         left = tx.rows(LEAVE_LATEST, bucket_id=bucket.id, key=key)
         if not left:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 from typing import Any
 
@@ -25,7 +25,7 @@ from s3orchestrator.store import pages
 from s3orchestrator.store.committing import LOCK_KEY, Commit, commit
 from s3orchestrator.store.counting import HOLD_BUCKET, Tally
 from s3orchestrator.store.dooming import Claim
-from s3orchestrator.store.operations import ILedger, IShortcuts, Left, attempt
+from s3orchestrator.store.operations import ILedger, IShortcuts, Left, Short, attempt
 from s3orchestrator.store.removing import remove
 from s3orchestrator.store.rows import LIVE_BLOB, VERSION, VERSION_WIDTH, columns, live_blob_of, version_of
 
@@ -132,7 +132,7 @@ class Versions:
             (Left.COMMIT, blob.id),
             claim.left,
             key=(bucket.id, blob.key),
-            short=partial(shortcuts.commit, what, claim) if (shortcuts := self._shortcuts) else None,
+            short=self._short(what, claim),
         )
 
     async def remove(
@@ -183,6 +183,10 @@ class Versions:
         """Those of the database, unless somebody must be told of what changes."""
         return self._ledger.operations.shortcuts if self._notices_of is None else None
 
+    def _short(self, what: Commit, claim: Claim) -> Short[Committed] | None:
+        shortcuts = self._shortcuts
+        return (lambda tx: shortcuts.commit(tx, what, claim)) if shortcuts else None
+
     async def _remove(self, bucket: Bucket, entries: Sequence[Entry]) -> list[Removed]:
         claim = Claim.by(self._ledger, "deleted")
 
@@ -203,7 +207,7 @@ class Versions:
             return await attempt(self._ledger, work, claim.left)
         ((key, *how),) = entries
         shortcuts = self._shortcuts if how == [None, None] else None
-        short = partial(_in_a_list, shortcuts.remove, bucket, key, claim) if shortcuts else None
+        short = partial(_in_a_list, shortcuts, bucket, key, claim) if shortcuts else None
         return await attempt(self._ledger, work, claim.left, key=(bucket.id, key), short=short)
 
     async def _tell(self, tx: ITransaction, change: Change) -> None:
@@ -217,9 +221,9 @@ class Versions:
 
 
 async def _in_a_list(
-    short: Callable[..., Awaitable[Removed | None]], *parameters: object
+    shortcuts: IShortcuts, bucket: Bucket, key: str, claim: Claim, tx: ITransaction | None
 ) -> list[Removed] | None:
-    removed = await short(*parameters)
+    removed = await shortcuts.remove(tx, bucket, key, claim)
     return None if removed is None else [removed]
 
 

@@ -54,7 +54,7 @@ METADATA = ObjectMetadata(content_type="text/plain", user={"colour": "green"})
 
 @define(eq=False)
 class TimedReactor:
-    """A clock that a test turns by hand, with a real reactor's way to be called from threads."""
+    """A clock that a test turns by hand, with a real reactor's turns and its way to be called by threads."""
 
     clock: Clock
     reactor: Any
@@ -64,6 +64,9 @@ class TimedReactor:
 
     def callFromThread(self, call: Any, *arguments: Any) -> None:
         self.reactor.callFromThread(call, *arguments)
+
+    def callLater(self, seconds: float, call: Any, *arguments: Any) -> Any:
+        return (self.clock if seconds else self.reactor).callLater(seconds, call, *arguments)
 
 
 @implementer(ILedger)

@@ -165,8 +165,8 @@ class CrashingLedger:
 
 def _name_of(work: Any) -> str:
     """What a transaction is for, as far as its function tells."""
-    while hasattr(work, "func"):
-        work = work.func
+    while inner := getattr(work, "func", getattr(work, "work", None)):
+        work = inner
     return str(getattr(work, "__qualname__", type(work).__name__))
 
 
