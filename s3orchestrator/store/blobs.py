@@ -193,7 +193,7 @@ class Blobs:
             tally, due_ms = Tally(), self._end_of_rest()
             for blob, unclear in sorted(blobs, key=_id):
                 # A clear answer to this delete says nothing of what was sent before.
-                await forget(tx, tally, blob.id, owner, due_ms, unclear=unclear or blob.unclear)
+                await forget(tx, tally, blob, owner, due_ms, unclear=unclear or blob.unclear)
             await tally.write(tx)
 
         await self._ledger.transact(work)

@@ -16,14 +16,12 @@ REFUSE = f"""
      WHERE id = :id AND state = 'pending'
     RETURNING {BLOB}
 """
-REST = f"""
+REST = """
     UPDATE blobs SET state = 'resting', unclear = :unclear, owner = NULL, due_ms = :due_ms
-     WHERE id = :id AND state = 'doomed' AND owner = :owner AND (is_plain OR :unclear)
-    RETURNING {BLOB}
+     WHERE id = :id AND state = 'doomed' AND owner = :owner
 """
-FORGET = f"""
+FORGET = """
     DELETE FROM blobs WHERE id = :id AND state = 'doomed' AND owner = :owner AND NOT is_plain
-    RETURNING {BLOB}
 """
 RESTED = f"""
     SELECT id FROM blobs
@@ -61,17 +59,14 @@ async def refuse(tx: ITransaction, tally: Tally, blob_id: int, due_ms: int, *, u
 
 
 async def forget(
-    tx: ITransaction, tally: Tally, blob_id: int, owner: int, due_ms: int, *, unclear: bool
+    tx: ITransaction, tally: Tally, blob: Blob, owner: int, due_ms: int, *, unclear: bool
 ) -> None:
     """doomed -> resting if the name is plain or unclear, else -> nothing; only what `owner` claimed."""
-    row = await tx.one(REST, id=blob_id, owner=owner, unclear=unclear, due_ms=due_ms)
-    if row is not None:
-        blob = blob_of(row)
-        move(tally, blob, Kind.ORPHAN, _kind_of(blob))
-        return
-    row = await tx.one(FORGET, id=blob_id, owner=owner)
-    if row is not None:
-        await drop(tx, tally, blob_of(row), Kind.ORPHAN)
+    if blob.plain or unclear:
+        if await tx.run(REST, id=blob.id, owner=owner, unclear=unclear, due_ms=due_ms):
+            move(tally, blob, Kind.ORPHAN, Kind.ORPHAN if unclear else Kind.NOTHING)
+    elif await tx.run(FORGET, id=blob.id, owner=owner):
+        await drop(tx, tally, blob, Kind.ORPHAN)
 
 
 async def end_rests(tx: ITransaction, now_ms: int, limit: int) -> int:
