@@ -6,6 +6,7 @@ import os
 import resource
 import sqlite3
 from contextlib import closing
+from itertools import count
 from threading import Event, get_ident
 
 from twisted.internet.defer import CancelledError, Deferred, gatherResults
@@ -38,6 +39,11 @@ def adding(name: str):
         return name
 
     return work
+
+
+async def where(tx: ITransaction) -> int:
+    """A transaction that tells which thread it is in."""
+    return get_ident()
 
 
 async def too_late(tx: ITransaction) -> None:
@@ -287,15 +293,21 @@ class ThreadedTests(TestCase):
 
     async def test_slow_disk(self) -> None:
         """
-        After a group that kept the reactor, the thread has everything for a while.
+        After a group that kept the reactor waiting, the thread has everything for a while.
         """
         self.patch(sqlite, "SLOW", 0.0)
-
-        async def where(tx: ITransaction) -> int:
-            return get_ident()
-
+        self.patch(sqlite, "waits", count().__next__)
         self.assertEqual(await self.database.transact(where), get_ident())
         self.assertNotEqual(await self.database.transact(where), get_ident())
+
+    async def test_busy_machine(self) -> None:
+        """
+        A group that took long without waiting for anything says nothing of the disk.
+        """
+        self.patch(sqlite, "SLOW", 0.0)
+        self.patch(sqlite, "waits", lambda: 0)
+        for _ in range(2):
+            self.assertEqual(await self.database.transact(where), get_ident())
 
     async def test_operator_in_the_way(self) -> None:
         """
