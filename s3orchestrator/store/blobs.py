@@ -19,7 +19,7 @@ from s3orchestrator.store.operations import ILedger, Left, attempt
 from s3orchestrator.store.reaping import reap, unclaim_of_gone
 from s3orchestrator.store.recovering import recover, tie_up
 from s3orchestrator.store.reserving import RESERVED, Reserving, TraitsOf, Wanted
-from s3orchestrator.store.resting import REST_AGAIN, end_rest, end_rests, forget, refuse
+from s3orchestrator.store.resting import REST_AGAIN, end_rest, end_rests, forget, lock, refuse
 from s3orchestrator.store.reviving import revive, revive_some, write_off
 from s3orchestrator.store.rows import BLOB, blob_of
 
@@ -191,9 +191,11 @@ class Blobs:
 
         async def work(tx: ITransaction) -> None:
             tally, due_ms = Tally(), self._end_of_rest()
-            for blob, unclear in sorted(blobs, key=_id):
+            await lock(tx, [blob.id for blob, _ in blobs])
+            for is_unclear in (False, True):
                 # A clear answer to this delete says nothing of what was sent before.
-                await forget(tx, tally, blob, owner, due_ms, unclear=unclear or blob.unclear)
+                those = [blob for blob, unclear in blobs if (unclear or blob.unclear) is is_unclear]
+                await forget(tx, tally, those, owner, due_ms, unclear=is_unclear)
             await tally.write(tx)
 
         await self._ledger.transact(work)

@@ -4,6 +4,9 @@ Names that may not be used yet (L8): resting, looked at once more where unclear,
 
 from __future__ import annotations
 
+import json
+from collections.abc import Iterator, Sequence
+
 from s3orchestrator.domain.records import Blob
 from s3orchestrator.interfaces import ITransaction
 from s3orchestrator.store.counting import Kind, Tally
@@ -11,25 +14,30 @@ from s3orchestrator.store.dooming import drop, move
 from s3orchestrator.store.marking import NOT_BEHIND
 from s3orchestrator.store.rows import BLOB, blob_of
 
+_AT_ONCE = 50
+
 REFUSE = f"""
     UPDATE blobs SET state = 'resting', unclear = :unclear, owner = NULL, due_ms = :due_ms
      WHERE id = :id AND state = 'pending'
     RETURNING {BLOB}
 """
-REST = """
+REST = f"""
     UPDATE blobs SET state = 'resting', unclear = :unclear, owner = NULL, due_ms = :due_ms
-     WHERE id = :id AND state = 'doomed' AND owner = :owner
+     WHERE id IN ($ids) AND state = 'doomed' AND owner = :owner
+    RETURNING {BLOB}
 """
-FORGET = """
-    DELETE FROM blobs WHERE id = :id AND state = 'doomed' AND owner = :owner AND NOT is_plain
+FORGET = f"""
+    DELETE FROM blobs WHERE id IN ($ids) AND state = 'doomed' AND owner = :owner
+    RETURNING {BLOB}
 """
+LOCK_BLOBS = "$lock_blobs"
 RESTED = f"""
     SELECT id FROM blobs
      WHERE state = 'resting' AND owner IS NULL AND unclear = FALSE AND due_ms <= :now_ms AND {NOT_BEHIND}
      ORDER BY owner, due_ms LIMIT :limit $skip_locked
 """
 END_CLEAR_REST = f"""
-    DELETE FROM blobs WHERE id = :id AND state = 'resting' AND owner IS NULL AND unclear = FALSE
+    DELETE FROM blobs WHERE id IN ($ids) AND state = 'resting' AND owner IS NULL AND unclear = FALSE
     RETURNING {BLOB}
 """
 END_REST = f"""
@@ -59,23 +67,29 @@ async def refuse(tx: ITransaction, tally: Tally, blob_id: int, due_ms: int, *, u
 
 
 async def forget(
-    tx: ITransaction, tally: Tally, blob: Blob, owner: int, due_ms: int, *, unclear: bool
+    tx: ITransaction, tally: Tally, blobs: Sequence[Blob], owner: int, due_ms: int, *, unclear: bool
 ) -> None:
-    """doomed -> resting if the name is plain or unclear, else -> nothing; only what `owner` claimed."""
-    if blob.plain or unclear:
-        if await tx.run(REST, id=blob.id, owner=owner, unclear=unclear, due_ms=due_ms):
-            move(tally, blob, Kind.ORPHAN, Kind.ORPHAN if unclear else Kind.NOTHING)
-    elif await tx.run(FORGET, id=blob.id, owner=owner):
-        await drop(tx, tally, blob, Kind.ORPHAN)
+    """doomed -> resting where a name is plain or `unclear`, else -> nothing; only what `owner` claimed."""
+    for some in _pieces([blob.id for blob in blobs if blob.plain or unclear]):
+        for row in await tx.all(REST, ids=some, owner=owner, unclear=unclear, due_ms=due_ms):
+            blob = blob_of(row)
+            move(tally, blob, Kind.ORPHAN, _kind_of(blob))
+    for some in _pieces([blob.id for blob in blobs if not (blob.plain or unclear)]):
+        for row in await tx.all(FORGET, ids=some, owner=owner):
+            await drop(tx, tally, blob_of(row), Kind.ORPHAN)
+
+
+async def lock(tx: ITransaction, ids: Sequence[int]) -> None:
+    """Lock blobs in the order in which everybody does: what changes many takes them in any."""
+    await tx.soon(LOCK_BLOBS, ids=json.dumps(ids))
 
 
 async def end_rests(tx: ITransaction, now_ms: int, limit: int) -> int:
     """Remove clear names whose rest is over, and deleted buckets that hold nothing any more."""
     tally = Tally()
-    rested = sorted(row[0] for row in await tx.all(RESTED, now_ms=now_ms, limit=limit))
-    for blob_id in rested:
-        row = await tx.one(END_CLEAR_REST, id=blob_id)
-        if row is not None:
+    rested = [row[0] for row in await tx.all(RESTED, now_ms=now_ms, limit=limit)]
+    for some in _pieces(rested):
+        for row in await tx.all(END_CLEAR_REST, ids=some):
             await drop(tx, tally, blob_of(row), Kind.NOTHING)
     await tally.write(tx)
     await _forget_deleted_buckets(tx)
@@ -89,6 +103,12 @@ async def end_rest(tx: ITransaction, blob_id: int, owner: int) -> None:
         tally, blob = Tally(), blob_of(row)
         await drop(tx, tally, blob, _kind_of(blob))
         await tally.write(tx)
+
+
+def _pieces(ids: Sequence[int]) -> Iterator[str]:
+    """Yield lists for `$ids`, each of which is over soon: nothing else is done in a statement's thread."""
+    for first in range(0, len(ids), _AT_ONCE):
+        yield json.dumps(ids[first : first + _AT_ONCE])
 
 
 def _kind_of(blob: Blob) -> Kind:

@@ -54,6 +54,7 @@ SQLITE = Dialect(
         "greatest": "max",
         "skip_locked": "",
         "lock_rows": "",
+        "ids": "SELECT value FROM json_each(:ids)",
         "shard": "0",
         # Locks: there is one writer, and it is us.
         "hold_bucket": "",
@@ -64,6 +65,7 @@ SQLITE = Dialect(
         "hold_name": "",
         "lock_name": "",
         "lock_upload": "",
+        "lock_blobs": "",
         "in_one_snapshot": "",
         "stop_writers": "",
         "transactions": "SELECT 0 AS latest, 0 AS earliest",
@@ -88,6 +90,8 @@ _NAME = "hashtextextended(:name, hashtext(:backend))"
 MIGRATING = "SELECT pg_advisory_xact_lock(3, 0)"
 IN_ONE_SNAPSHOT = "$in_one_snapshot"
 
+_IDS = "SELECT CAST(value AS bigint) FROM json_array_elements_text(CAST(:ids AS json))"
+
 _SEQUENCE = "CAST(pg_get_serial_sequence(:table, 'id') AS regclass)"
 
 CHANNEL = "s3orchestrator"
@@ -104,6 +108,7 @@ POSTGRES = Dialect(
         "greatest": "greatest",
         "skip_locked": "FOR UPDATE SKIP LOCKED",
         "lock_rows": "FOR UPDATE",
+        "ids": _IDS,
         # A row that everybody counts in is locked until its transaction is on the disk, so
         # each connection counts in one of its own, more or less.
         "shard": "(pg_backend_pid() % 16)",
@@ -116,6 +121,7 @@ POSTGRES = Dialect(
         "hold_name": f"SELECT pg_advisory_xact_lock_shared({_NAME})",
         "lock_name": f"SELECT pg_advisory_xact_lock({_NAME})",
         "lock_upload": "SELECT 1 FROM uploads WHERE id = :upload_id FOR UPDATE",
+        "lock_blobs": f"SELECT 1 FROM blobs WHERE id IN ({_IDS}) ORDER BY id FOR UPDATE",
         "in_one_snapshot": "SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY",
         "stop_writers": """
             LOCK TABLE blobs, byte_counts, backend_counts, backend_guards, bucket_guards

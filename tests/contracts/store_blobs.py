@@ -380,9 +380,13 @@ class LifeContract(LedgerCase):
         given_back = await self.doomed("3", plain=False)
         await self.kit.blobs.retry_later(given_back, counted=False)
         live = (await self.kit.put(self.bucket, "4")).version.blobs[0]
-        await self.kit.blobs.forget_many([(mine, False), (plain, False), (given_back, False), (live, False)])
-        states = [await self.state(blob) for blob in (mine, plain, given_back, live)]
-        self.assertEqual(states, [None, BlobState.RESTING, BlobState.DOOMED, BlobState.LIVE])
+        unclear = await self.doomed("5", plain=False)
+        blobs = (unclear, mine, plain, given_back, live)
+        await self.kit.blobs.forget_many([(blob, blob is unclear) for blob in blobs])
+        states = [await self.state(blob) for blob in blobs]
+        rests = BlobState.RESTING
+        self.assertEqual(states, [rests, None, rests, BlobState.DOOMED, BlobState.LIVE])
+        self.assertEqual(await self.kit.usage(), Usage("a", 10, 0, 20, None))
 
     async def test_refused(self) -> None:
         """

@@ -53,6 +53,22 @@ class SharedTests(PostgresCase):
         )
         self.assertEqual(await kit.findings(), [])
 
+    async def test_forgetting(self) -> None:
+        """
+        Many are forgotten in as many round trips as few, in whatever order they are told.
+        """
+        (kit,) = await self.kits(limits=ONE)
+        keys = [f"{number}" for number in range(10)]
+        await gatherResults([start(kit.put(self.bucket, key, 1, "u")) for key in keys])
+        gone = await gatherResults([start(kit.versions.remove(self.bucket, key)) for key in keys])
+        asked = Asked(self)
+        await kit.blobs.forget_many(
+            [(one.doomed[0], key == "3") for key, one in zip(keys, gone, strict=True)][::-1]
+        )
+        self.assertLessEqual(asked.since(), 4)
+        self.assertEqual(await kit.rows("SELECT key, state FROM blobs"), [("3", "resting")])
+        self.assertEqual(await kit.findings(), [])
+
     async def test_out_of_the_ordinary(self) -> None:
         """
         What is not ordinary ends as it would alone, and so do the others.
