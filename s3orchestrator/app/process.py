@@ -117,6 +117,12 @@ def most_pipes() -> int:
     return MOST_PIPES if soft == RLIM_INFINITY else min(MOST_PIPES, soft // 16)
 
 
+# Objects that may be new when the garbage collector looks for circles among them. Python's 700 are what the
+# requests of one turn are made of, none of which is garbage: looking through them was a tenth of a request.
+# Ten times as many would gain nothing, and what circles there are may hold a buffer each.
+_YOUNG = 4000
+
+
 def begun(reactor: Any) -> None:
     """
     Go over to serving; for programs, once they do.
@@ -127,6 +133,7 @@ def begun(reactor: Any) -> None:
     """
     gc.collect()
     gc.freeze()
+    gc.set_threshold(_YOUNG, *gc.get_threshold()[1:])
     later = partial(reactor.callLater, 0)
     gather(later)
     OUTBOX.open(later, write_gathered)
