@@ -131,8 +131,7 @@ class S3Backend:
     def _add_checksum(self, headers: dict[bytes, bytes], body: IBodyProducer) -> None:
         # Streams could carry one only behind the body, in a framing that few services know.
         if self._checksums and isinstance(body, BytesBody):
-            crc = zlib.crc32(body.data).to_bytes(4, "big")
-            headers[b"x-amz-checksum-crc32"] = b64encode(crc)
+            headers[b"x-amz-checksum-crc32"] = _crc32_of(body)
 
     async def _taken(self, reply: Reply) -> NameTaken | BackendUnavailable:
         """What a refused exclusive write means: after a resend it may have been ours that came first."""
@@ -344,3 +343,7 @@ class S3Backend:
     async def close(self) -> None:
         """See `IBackend`."""
         await self._requests.client.close()
+
+
+def _crc32_of(body: BytesBody) -> bytes:
+    return body.crc32.encode() if body.crc32 else b64encode(zlib.crc32(body.data).to_bytes(4, "big"))

@@ -138,7 +138,7 @@ class S3Requests:
         if self._unsigned:
             return UNSIGNED_PAYLOAD
         if isinstance(body, BytesBody):
-            return sha256(body.data).hexdigest().encode()
+            return (body.sha256 or sha256(body.data).hexdigest()).encode()
         return UNSIGNED_PAYLOAD if self._unsigned is None else _SIGNED_CHUNKS
 
     def _signed(self, body: IBodyProducer, keys: Keys, added: Mapping[bytes, bytes]) -> IBodyProducer:

@@ -18,9 +18,15 @@ class BodyTooLong(Exception):
 @implementer(IBodyProducer)
 @define(eq=False)
 class BytesBody:
-    """Bytes in memory. May be started any number of times; all of it is written at once."""
+    """
+    Bytes in memory. May be started any number of times; all of it is written at once.
+
+    `sha256` (in hex) and `crc32` (in base64) are there if somebody has computed them before.
+    """
 
     data: bytes
+    sha256: str | None = None
+    crc32: str | None = None
     started: bool = field(init=False, default=False)
 
     @property

@@ -77,7 +77,7 @@ class Sending:
         if self._kept is not None:
             if want_md5:
                 self._digests = with_md5(self._digests or Digests(), self._kept)
-            return BytesBody(self._kept)
+            return _known(self._kept, self._digests or Digests())
         # A body that was offered but never started is opened anew: another backend has other traits.
         self._body, self._found = self._incoming.open(want_md5=want_md5, want=self._want)
         return self._body
@@ -106,3 +106,10 @@ class Sending:
         if traits.md5_etags and stored.etag and ours and stored.etag != ours:
             raise IntegrityError(f"the backend stored an object with ETag {stored.etag}, not {ours}")
         return ours or stored.etag
+
+
+def _known(data: bytes, digests: Digests) -> BytesBody:
+    """Return a body with what was found out about it, lest a backend that wants that computes it again."""
+    checksum = digests.checksum
+    crc32 = checksum.value if checksum is not None and checksum.algorithm == "crc32" else None
+    return BytesBody(data, digests.sha256, crc32)
