@@ -50,15 +50,17 @@ def describe(
     If they do not fit S3's limit the stamp comes first, then the standard headers, then the
     client's metadata. What was left out is in the ledger, and the stamp says that it is incomplete.
     """
-    user, encoded = _escaped(metadata.user)
+    user, encoded = _escaped(metadata.user) if metadata.user else ({}, False)
+    hides_key = blob.name.startswith(HIDDEN)
+    bound = None if hides_key else bound_of(_plain_name_of(blob))
     for with_headers, with_user in ((True, True), (True, False), (False, False)):
         stamp = Stamp(
             ledger,
             blob.id,
             blob.created_ms,
-            key=blob.key if blob.name.startswith(HIDDEN) else None,
+            key=blob.key if hides_key else None,
             encoded=encoded and with_user,
-            bound=None if blob.name.startswith(HIDDEN) else bound_of(_plain_name_of(blob)),
+            bound=bound,
             multipart=blob.multipart,
             complete=(with_user or not user) and (with_headers or not metadata.headers),
             etag=known.etag,
@@ -67,7 +69,7 @@ def describe(
             storage_class=metadata.storage_class,
         )
         meta = {**(user if with_user else {}), SELF: write_stamp(stamp)}
-        if sum(len(name) + len(value) for name, value in meta.items()) <= MAX_META:
+        if sum([len(name) + len(value) for name, value in meta.items()]) <= MAX_META:
             break
     return meta
 
