@@ -108,9 +108,11 @@ class Backends:
         used_up = {name for name in fitting if not self.standing.may_write(name, size)}
         if fitting and len(used_up) == len(fitting):
             raise self.rejected(_used_up(writing=True), operation)
-        left_alone = self.left_alone(size)
-        without = used_up | {name for name in fitting if self.is_left_out(name)}
-        if left_alone is not None and len(without) == len(fitting):
+        left_out = {name for name in fitting if self.is_left_out(name)}
+        if not (used_up or left_out or self._failed_at or self._fleet.needs_usage):
+            return self._fleet.writable(size)
+        without = used_up | left_out
+        if len(without) == len(fitting) and (left_alone := self.left_alone(size)) is not None:
             raise left_alone
         usage = {}
         if self._fleet.needs_usage:

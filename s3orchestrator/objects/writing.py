@@ -199,7 +199,7 @@ class ObjectWriter:
     ) -> tuple[Blob, Stored]:
         candidates = await self._backends.writable(sending.length)
         avoid_plain = False
-        failure: BackendError | None = self._backends.left_alone(sending.length)
+        failure: BackendError | None = None
         failed: list[str] = []
         while True:
             try:
@@ -208,6 +208,7 @@ class ObjectWriter:
                     partial(self._cleaner.abandon, unclear=False),
                 )
             except InsufficientStorage as error:
+                failure = failure or self._backends.left_alone(sending.length)
                 if failure is None:
                     raise
                 raise BackendUnavailable(f"{failure}; {error}") from failure
@@ -220,7 +221,10 @@ class ObjectWriter:
                 if not sending.is_replayable:
                     raise BackendUnavailable(f"{blob.backend}: the name is taken; try again") from error
             except BackendError as error:
-                failure = failure if isinstance(error, UsageLimitExceeded) else error
+                if not isinstance(error, UsageLimitExceeded):
+                    failure = error
+                elif failure is None:
+                    failure = self._backends.left_alone(sending.length)
                 failed.append(blob.backend)
                 self._backends.note(error, blob.backend)
                 self._cleaner.abandon(blob, unclear=error.is_unclear)
