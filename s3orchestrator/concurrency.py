@@ -63,37 +63,20 @@ def keep(work: Coroutine[Any, Any, T], undo: Callable[[T], object]) -> Deferred[
     """
     left = False
 
-    async def working() -> T:
-        try:
-            result = await work
-        except Exception as error:
-            if left:
-                raise _NothingToUndo from error
-            raise
-        if left:
-            undo(result)
-        return result
-
     def leave(_: Deferred[T]) -> None:
         nonlocal left
         left = True
 
     waiting: Deferred[T] = Deferred(leave)
-    running = start(working())
 
-    def deliver(result: T | Failure) -> T | Failure | None:
+    def deliver(result: T | Failure) -> None:
         if not left:
             waiting.callback(result)
-        elif isinstance(result, Failure) and not result.check(_NothingToUndo):
-            return result
-        return None
+        elif not isinstance(result, Failure):  # what fails leaves nothing to undo
+            undo(result)
 
-    running.addBoth(deliver)
+    start(work).addBoth(deliver)
     return waiting
-
-
-class _NothingToUndo(Exception):
-    """The work failed after the caller had left."""
 
 
 async def finish(work: Coroutine[Any, Any, T]) -> T:

@@ -88,14 +88,15 @@ class GuardedBackend:
         size = 0 if body.length is UNKNOWN_LENGTH else body.length
         call = self._begin(operation, Counters(1, 0, size), "write")
         outgoing = call.sending(body)
-
-        async def sending() -> T:
-            try:
-                return await work(outgoing)
-            finally:
-                call.sent(outgoing)
-
-        return await self._through(call, sending)
+        try:
+            answer = await work(outgoing)
+        except BaseException as error:
+            call.sent(outgoing)
+            call.raised(error)
+            raise
+        call.sent(outgoing)
+        call.answered()
+        return answer
 
     async def put(
         self, name: str, body: IBodyProducer, description: Description, *, exclusive: bool
