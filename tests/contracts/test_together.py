@@ -14,7 +14,8 @@ from s3orchestrator.store.pool import Limits
 from s3orchestrator.store.sql import pyformat
 from tests.contracts.store_kit import Kit
 from tests.contracts.store_postgres import PostgresCase
-from tests.contracts.test_shortcuts import NASTY, Asked
+from tests.contracts.store_shortcuts import NASTY
+from tests.contracts.test_shortcuts import Asked
 
 ONE = Limits(at_least=0, at_most=1)
 
