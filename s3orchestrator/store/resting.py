@@ -27,7 +27,7 @@ REST = f"""
     RETURNING {BLOB}
 """
 FORGET = f"""
-    DELETE FROM blobs WHERE id IN ($ids) AND state = 'doomed' AND owner = :owner
+    DELETE FROM blobs WHERE id IN ($ids) AND state = 'doomed' AND owner = :owner AND NOT is_plain
     RETURNING {BLOB}
 """
 LOCK_BLOBS = "$lock_blobs"
