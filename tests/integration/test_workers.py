@@ -15,7 +15,7 @@ from typing import Any
 
 from botocore.exceptions import ClientError, EndpointConnectionError
 
-from s3orchestrator.workers.crew import ASK_EVERY, MOST_UNANSWERED
+from s3orchestrator.workers.pool import ASK_EVERY, MOST_UNANSWERED
 from tests.integration.administering import TOKEN, AdminCase
 from tests.integration.disks import BUCKET
 from tests.running import PATIENCE, fetch, fsck, wait_until
