@@ -216,7 +216,7 @@ def _storage(sink_port: int, bucket: str) -> dict[str, Any]:
                 "unsigned_payload": True,
                 "access_key_id": "sinkkey",
                 "secret_access_key": "sinksecret",
-                "quota_bytes": "1TB",
+                "quota_bytes": "1000TB",
             }
         ],
         "buckets": [{"name": name} for name in BUCKETS],
