@@ -11,6 +11,7 @@ from pathlib import Path
 from twisted.trial.unittest import SynchronousTestCase
 
 from s3orchestrator.store.reaping import TOLERANCE_MS
+from s3orchestrator.testing.bench import measuring
 from tests.faults.site import BUCKET, Site, disk, site
 from tests.ledgers import ledger
 from tests.running import wait_until
@@ -45,6 +46,11 @@ class AsleepTests(SynchronousTestCase):
         connection.sendall(head.encode() + bytes(4 * MIB))
         return connection
 
+    def signal(self, number: int) -> None:
+        """Send a signal to all processes of the one that will sleep."""
+        for pid in measuring.processes(self.sleeper.pid):
+            os.kill(pid, number)
+
     def rows(self, key: str, state: str) -> list[object]:
         """The blobs of a key in a state."""
         return self.site.ledger.query(f"SELECT id FROM blobs WHERE key = '{key}' AND state = '{state}'")
@@ -57,11 +63,11 @@ class AsleepTests(SynchronousTestCase):
         """
         with closing(self.put_half("half")) as connection:
             wait_until(lambda: self.rows("half", "pending"), "nothing is being written")
-            os.kill(self.sleeper.pid, signal.SIGSTOP)
+            self.signal(signal.SIGSTOP)
             try:
                 wait_until(lambda: not self.rows("half", "pending"), "it is not given up", TAKEN_OVER)
             finally:
-                os.kill(self.sleeper.pid, signal.SIGCONT)
+                self.signal(signal.SIGCONT)
             connection.settimeout(30)
             answer = b""
             try:
