@@ -78,7 +78,7 @@ def _rows(reader: sqlite3.Cursor, wanted: _Wanted) -> list[Row] | Exception:
         return reader.execute(sql, pick(wanted.parameters)).fetchall()
     except sqlite3.OperationalError as error:
         return _unavailable(error)
-    except Exception as error:
+    except Exception as error:  # whatever it is, it is told to whoever asked; nothing is awaited here
         return error
 
 

@@ -58,6 +58,7 @@ class Together:
             for _, answer in waiting:
                 answer.errback(Failure(type(error)(str(error))))
         except Exception as error:
+            # None of them is a cancellation: who asked can only cancel an answer of its own.
             if len(waiting) == 1:
                 waiting[0][1].errback(Failure(error))
                 return
