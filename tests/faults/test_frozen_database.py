@@ -23,7 +23,8 @@ from tests.running import wait_until
 from tests.workers import CHOSEN
 
 FROZEN = 60.0 if os.environ.get("FULL") else 10.0 * CHOSEN
-# Seconds until nobody waits for the database any more; three is what a read may take. Each process finds out alone.
+# Seconds until nobody waits for the database any more; three is what a read may take. Each process
+# finds out alone.
 DETECTED = 8.0 * CHOSEN
 # And until a daemon has stopped without it: its workers say good-bye, all at once, and then itself.
 STOPPED = 20.0 if CHOSEN == 1 else 40.0

@@ -58,9 +58,10 @@ def spliced(direction: Direction) -> float:
 
 
 def descriptors() -> set[str]:
-    """The sockets and pipes that this process has open, each as `kind:[inode] number`.
+    """
+    The sockets and pipes that this process has open, each as `kind:[inode] number`.
 
-    By name and not by count: what a test before left to the collector may well be closed in the middle of this one.
+    By name and not by count: what a test before left to the collector may close in the middle of this one.
     """
     found = set()
     for number in os.listdir("/proc/self/fd"):

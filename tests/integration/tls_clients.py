@@ -16,6 +16,7 @@ from tests.integration.asking import Caller
 from tests.integration.disks import MIB, Disks, disks
 from tests.integration.s3_server import IN_MEMORY
 from tests.integration.scraping import Scraped
+from tests.ports import free_port
 from tests.running import PATIENCE, fetch, wait_until
 from tests.secured import Secured
 
@@ -38,6 +39,7 @@ class TlsCase(SynchronousTestCase):
     on_socket = True
     deployment: Disks
     secured: Secured
+    metrics: int
 
     @classmethod
     def setUpClass(cls) -> None:
@@ -46,7 +48,10 @@ class TlsCase(SynchronousTestCase):
         cls.secured = Secured(directory / "tls", cls.deployment.daemon.port, cls.on_socket)
         config = cls.deployment.config_path
         cls.secured.secure(config, SETTINGS)
-        config.write_text(config.read_text() + "telemetry: {metrics: {enabled: true}}\n")
+        # A listener of its own: each worker would give out pages that were made before those of others.
+        cls.metrics = free_port()
+        metrics = f'{{enabled: true, listen: "127.0.0.1:{cls.metrics}"}}'
+        config.write_text(f"{config.read_text()}telemetry: {{metrics: {metrics}}}\n")
         cls.deployment.daemon.start()
 
     @classmethod
@@ -74,7 +79,7 @@ class TlsCase(SynchronousTestCase):
 
     def connections(self) -> float:
         """How many clients there are besides the one who asks."""
-        page = Scraped(fetch(f"{self.deployment.daemon.endpoint}/metrics").body.decode())
+        page = Scraped(fetch(f"http://127.0.0.1:{self.metrics}/metrics").body.decode())
         return page.total("s3o_connections") - 1
 
     def plain(self, port: int | None = None, receive_buffer: int = 0) -> socket.socket:
