@@ -88,6 +88,7 @@ class SqliteTransaction:
         if self.until is not None and monotonic() > self.until:
             await elsewhere()
         if self._sums and self._sums.concern(sql):
+            self.has_written = True  # what is lost where this fails are the sums of others, too
             self.write_sums()
         if self._known and not sql.startswith("SELECT"):
             self._known.clear()

@@ -119,3 +119,18 @@ class SumsTests(SynchronousTestCase):
         outcomes = self.writer.commit([adding("a", 5), spoiling])
         self.assertEqual([type(outcome.error) for outcome in outcomes], [StoreUnavailable] * 2)
         self.assertEqual(self.counters(), {"a": 1})
+
+    def test_cannot_be_written_for_a_neighbour(self) -> None:
+        """
+        When they cannot be written for somebody who looks at them, nobody else's additions are lost.
+        """
+
+        async def spoiling(tx: ITransaction) -> None:
+            await tx.add(ADD.replace("counters", "elsewhere"), {"name": "a"}, {"amount": 1})
+
+        outcomes = self.writer.commit([adding("a", 5), spoiling, seen, adding("a", 2)])
+        self.assertEqual(
+            [type(outcome.error) for outcome in outcomes], [type(None), StoreUnavailable, type(None), type(None)]
+        )
+        self.assertEqual(outcomes[2].get(), {"a": 5})
+        self.assertEqual(self.counters(), {"a": 7})
