@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+from random import Random
 from typing import Any
 
 from twisted.internet.defer import CancelledError, Deferred, gatherResults
+from twisted.internet.task import Clock
 
 from s3orchestrator.concurrency import start
-from s3orchestrator.errors import InsufficientStorage, NoSuchBucket, TransactionUnclear
+from s3orchestrator.errors import InsufficientStorage, NoSuchBucket, StoreUnavailable, TransactionUnclear
 from s3orchestrator.interfaces import ITransaction
 from s3orchestrator.store.operations import Left
 from tests.contracts.store_kit import Kit
+from tests.contracts.store_lives import Life
 from tests.contracts.store_postgres import LosesAnswer, PostgresCase
 from tests.contracts.store_races import outcomes
 from tests.contracts.test_postgres import LOCK_KEY
@@ -141,6 +144,22 @@ class SharedTests(PostgresCase):
             blobs = await gatherResults(asking)
             self.assertEqual(sum(blob.plain for blob in blobs), len(blobs) // 2)
         self.assertEqual(await kits[0].findings(), [])
+
+    async def test_lives(self) -> None:
+        """
+        Whatever instances do at once, what was committed is there until somebody is told that it has gone.
+        """
+        lives = [Life(kit, Random(number)) for number, kit in enumerate(await self.kits(2, clock=Clock()))]
+        for life in lives:
+            await life.begin()
+        for _ in range(30):
+            told = await gatherResults([start(life.step(8)) for life in lives])
+            self.assertNotIn(StoreUnavailable, {kind for one in told for _, kind, _ in one})
+        committed = sorted(blob.id for life in lives for blob in life.committed)
+        displaced = [blob.id for life in lives for blob in life.displaced]
+        live = [number for (number,) in await lives[0].kit.rows("SELECT id FROM blobs WHERE state = 'live'")]
+        self.assertEqual(sorted([*displaced, *live]), committed)
+        self.assertEqual(await lives[0].kit.findings(), [])
 
     async def test_caller_leaves(self) -> None:
         """

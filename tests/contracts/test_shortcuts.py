@@ -47,6 +47,9 @@ class Asked:
 class SameTests(SameContract, PostgresCase):
     """Two ledgers that are told the same; only one of them takes the shortcuts."""
 
+    lives = 2
+    steps = 150
+
     async def kits(self) -> list[Kit]:
         kits = []
         for is_short in (True, False):

@@ -27,6 +27,27 @@ class SameTests(SameContract, TestCase):
         return Kit(database, clock)
 
 
+class SameInGroupsTests(SameContract, TestCase):
+    """The same where several things are done in one transaction."""
+
+    lives = 6
+    at_once = 6
+
+    async def kits(self) -> list[Kit]:
+        return [self.kit(is_short) for is_short in (True, False)]
+
+    def kit(self, is_short: bool) -> Kit:
+        from twisted.internet import reactor
+
+        clock = Clock()
+        clock.advance(1_700_000_000)
+        database = SqliteDatabase(self.mktemp(), TimedReactor(clock, reactor)).open()
+        self.addCleanup(database.close)
+        if not is_short:
+            database.operations.shortcuts = None
+        return Kit(database, clock)
+
+
 class InGroupsTests(TestCase):
     """Members of one group: what was looked up for the first of them must hold for the last."""
 

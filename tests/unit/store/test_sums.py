@@ -130,7 +130,8 @@ class SumsTests(SynchronousTestCase):
 
         outcomes = self.writer.commit([adding("a", 5), spoiling, seen, adding("a", 2)])
         self.assertEqual(
-            [type(outcome.error) for outcome in outcomes], [type(None), StoreUnavailable, type(None), type(None)]
+            [type(outcome.error) for outcome in outcomes],
+            [type(None), StoreUnavailable, type(None), type(None)],
         )
         self.assertEqual(outcomes[2].get(), {"a": 5})
         self.assertEqual(self.counters(), {"a": 7})
