@@ -9,6 +9,9 @@ Each is given a list, and answers with the numbers of those that were ordinary. 
 whose locks somebody else has: the others should not wait for that, so nobody waits for locks here, and the
 order in which they are taken does not matter. Rows are locked in the same order by everybody.
 
+Nor is what comes late: a string may reach the server long after its sender has hung up, told a client that
+nobody knows, and seen others go on. Elsewhere COMMIT is what comes late then, and the locks have been held.
+
 A function is named after its text, and is made when it is missed, so that releases which differ may
 work on one ledger. Plans are kept with a session, from a time when tables may have been empty: so none
 of them may read a whole one.
@@ -52,6 +55,8 @@ def _of_one(parameters: str) -> str:
 _BUCKET_IS_HELD = f"pg_try_advisory_xact_lock_shared({_of_one(BUCKET_LOCK)})"
 _BACKEND_IS_HELD = f"pg_try_advisory_xact_lock_shared({_of_one(BACKEND_LOCK)})"
 _KEY_IS_LOCKED = f"pg_try_advisory_xact_lock({_of_one(KEY_LOCK)})"
+# To be looked at with the locks held: whoever gets them afterwards comes after what is done here.
+_IS_LATE = "extract(epoch FROM clock_timestamp()) * 1000 > until_ms"
 
 # The rows of counters are locked in the order of names, those of buckets first, as `Tally` does.
 _COUNT = """
@@ -124,7 +129,7 @@ _TO_RESERVE = each_of(
 RESERVE = Function(
     "reserve",
     f"""
-(the_list json) RETURNS TABLE (number bigint, new_id bigint, new_name text)
+(the_list json, until_ms bigint) RETURNS TABLE (number bigint, new_id bigint, new_name text)
 {_HOW} $$body$$
 #variable_conflict use_column
 DECLARE
@@ -133,6 +138,7 @@ DECLARE
 BEGIN
     FOR one IN SELECT * FROM {_TO_RESERVE} ORDER BY backend COLLATE "C", plain COLLATE "C" LOOP
         CONTINUE WHEN NOT ({_BUCKET_IS_HELD} AND {_BACKEND_IS_HELD});
+        EXIT WHEN {_IS_LATE};
         CONTINUE WHEN NOT EXISTS (SELECT 1 FROM buckets WHERE id = one.bucket_id AND deleted_ms IS NULL)
             OR EXISTS (SELECT 1 FROM bucket_guards WHERE bucket_id = one.bucket_id)
             OR EXISTS (SELECT 1 FROM backends WHERE name = one.backend AND is_draining);
@@ -187,7 +193,7 @@ _MADE = _changes("new", live="blob.size", reserved="-blob.size", objects=1)
 COMMIT = Function(
     "commit",
     f"""
-(the_list json)
+(the_list json, until_ms bigint)
 RETURNS TABLE (number bigint, new_id bigint, new_modified_ms bigint, displaced blobs)
 {_HOW} $$body$$
 #variable_conflict use_column
@@ -201,6 +207,7 @@ DECLARE
 BEGIN
     FOR one IN SELECT * FROM {_TO_COMMIT} LOOP
         CONTINUE WHEN NOT ({_BUCKET_IS_HELD} AND {_KEY_IS_LOCKED});
+        EXIT WHEN {_IS_LATE};
         CONTINUE WHEN NOT EXISTS (SELECT 1 FROM buckets WHERE id = one.bucket_id AND deleted_ms IS NULL);
         SELECT id, version_id, modified_ms INTO latest
           FROM versions WHERE bucket_id = one.bucket_id AND key = one.key AND is_latest;
@@ -255,7 +262,7 @@ _TO_REMOVE = each_of(
 REMOVE = Function(
     "remove",
     f"""
-(the_list json)
+(the_list json, until_ms bigint)
 RETURNS TABLE (number bigint, old_version_id text, was_delete_marker boolean, doomed blobs)
 {_HOW} $$body$$
 #variable_conflict use_column
@@ -267,6 +274,7 @@ DECLARE
 BEGIN
     FOR one IN SELECT * FROM {_TO_REMOVE} LOOP
         CONTINUE WHEN NOT ({_BUCKET_IS_HELD} AND {_KEY_IS_LOCKED});
+        EXIT WHEN {_IS_LATE};
         SELECT id, version_id, is_delete_marker INTO latest
           FROM versions WHERE bucket_id = one.bucket_id AND key = one.key AND is_latest;
         number := one.number;

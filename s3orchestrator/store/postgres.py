@@ -57,6 +57,8 @@ T = TypeVar("T")
 
 OLDEST_SERVER = 14_00_00
 
+_BEGUN_WITHIN = 0.75  # of the time that we wait for an answer
+
 _DELAYS = (0.0, 0.01, 0.02, 0.04, 0.08)  # seconds, before a transaction is run again
 
 ABOUT = """
@@ -192,7 +194,19 @@ class PostgresDatabase:
         """Ledger time."""
         if self._clock is not None:
             return int(self._clock.seconds() * 1000)
+        return self._server_ms()
+
+    def _server_ms(self) -> int:
+        """What the server's clock says."""
         return self._booted_ms + int(clock_gettime(CLOCK_BOOTTIME) * 1000)
+
+    def _until_ms(self) -> int:
+        """
+        When the server must have begun with what is sent now: while we wait for the answer.
+
+        What is left of the wait is for clocks that do not agree.
+        """
+        return self._server_ms() + int(self._patience.answer * 1000 * _BEGUN_WITHIN)
 
     async def measure_time(self) -> None:
         """
@@ -379,9 +393,8 @@ class PostgresDatabase:
             owner = await register(tx, now_ms, self._lease)
             ledger = await tx.one(LEDGER_ID)
             await make_functions(tx)
-            self.operations = Operations(
-                owner, Turns(), is_shared=True, shortcuts=Shortcuts(self, self._share, self._later)
-            )
+            shortcuts = Shortcuts(self, self._share, self._later, self._until_ms)
+            self.operations = Operations(owner, Turns(), is_shared=True, shortcuts=shortcuts)
             self.ledger_id = ledger[0] if ledger else ""
 
         await in_transaction(connection, work)

@@ -31,18 +31,19 @@ def _blob_in(column: str) -> str:
     return ", ".join(f"({column}).{name.strip()}" for name in BLOB.split(","))
 
 
-_RESERVE = f"SELECT number, new_id, new_name FROM {RESERVE.name}(:the_list)"
+_TOLD = "(:the_list, :until_ms)"
+_RESERVE = f"SELECT number, new_id, new_name FROM {RESERVE.name}{_TOLD}"
 _COMMIT = f"""
-    SELECT number, new_id, new_modified_ms, {_blob_in("displaced")} FROM {COMMIT.name}(:the_list)
+    SELECT number, new_id, new_modified_ms, {_blob_in("displaced")} FROM {COMMIT.name}{_TOLD}
 """
 _REMOVE = f"""
-    SELECT number, old_version_id, was_delete_marker, {_blob_in("doomed")} FROM {REMOVE.name}(:the_list)
+    SELECT number, old_version_id, was_delete_marker, {_blob_in("doomed")} FROM {REMOVE.name}{_TOLD}
 """
 
 Transact = Callable[[Callable[[ITransaction], Awaitable[list[Row]]]], Awaitable[list[Row]]]
 
 
-def _sharing(statement: str, transact: Transact, later: Later) -> Together:
+def _sharing(statement: str, transact: Transact, later: Later, until_ms: Callable[[], int]) -> Together:
     """Return what does what a statement does for each in a list, in one transaction."""
 
     async def ask(many: Sequence[Parameters]) -> Sequence[list[Row]]:
@@ -50,7 +51,7 @@ def _sharing(statement: str, transact: Transact, later: Later) -> Together:
 
         async def work(tx: ITransaction) -> list[Row]:
             assert isinstance(tx, PostgresTransaction)
-            return await tx.whole(statement, the_list=the_list)
+            return await tx.whole(statement, the_list=the_list, until_ms=until_ms())
 
         try:
             rows = await transact(work)
@@ -64,19 +65,24 @@ def _sharing(statement: str, transact: Transact, later: Later) -> Together:
 @implementer(IShortcuts)
 @define(eq=False)
 class Shortcuts:
-    """Those of a ledger on a PostgreSQL server: before a transaction, and in a shared one, by `transact`."""
+    """
+    Those of a ledger on a PostgreSQL server: before a transaction, and in a shared one, by `transact`.
+
+    `until_ms` tells when, by the server's clock, it is too late for what is sent now.
+    """
 
     _ledger: ILedger
     _transact: Transact
     _later: Later
+    _until_ms: Callable[[], int]
     _reserving: Together = field(init=False)
     _committing: Together = field(init=False)
     _removing: Together = field(init=False)
 
     def __attrs_post_init__(self) -> None:
-        self._reserving = _sharing(_RESERVE, self._transact, self._later)
-        self._committing = _sharing(_COMMIT, self._transact, self._later)
-        self._removing = _sharing(_REMOVE, self._transact, self._later)
+        self._reserving = _sharing(_RESERVE, self._transact, self._later, self._until_ms)
+        self._committing = _sharing(_COMMIT, self._transact, self._later, self._until_ms)
+        self._removing = _sharing(_REMOVE, self._transact, self._later, self._until_ms)
 
     async def reserve(
         self, tx: ITransaction | None, wanted: Wanted, offer: Offer, operation: int

@@ -181,3 +181,49 @@ class LosesAnswer(portforward.ProxyFactory):
         server = postgres()
         super().__init__(server.host, server.port)
         self.word: bytes | None = None
+
+
+class _Late(portforward.ProxyServer):
+    """The end towards the client, of a relay that is slow to pass on what it was told."""
+
+    clientProtocolFactory = _FarFactory
+    _kept: bytes = b""
+
+    def dataReceived(self, data: bytes) -> None:
+        if self._kept:
+            self._kept += data
+        elif self.factory.word is not None and self.factory.word in data:
+            self._kept = data
+            self.factory.late.append(self)
+            for transport in (self.transport, self.peer.transport):
+                transport.unregisterProducer()  # the end of one of them is not that of the other
+        else:
+            super().dataReceived(data)
+
+    def connectionLost(self, reason: Any) -> None:
+        if not self._kept:
+            super().connectionLost(reason)
+
+    def pass_on(self) -> None:
+        """Tell the server, and that nobody is there any more."""
+        self.peer.transport.write(self._kept)
+        self.peer.transport.loseConnection()
+
+
+class ComesLate(portforward.ProxyFactory):
+    """A relay to the tests' server that keeps what `word` is in to itself until told to `pass_on`."""
+
+    protocol = _Late
+    noisy = False
+
+    def __init__(self) -> None:
+        server = postgres()
+        super().__init__(server.host, server.port)
+        self.word: bytes | None = None
+        self.late: list[_Late] = []
+
+    def pass_on(self) -> None:
+        """Pass on what was kept; who said it has hung up."""
+        self.word = None
+        while self.late:
+            self.late.pop().pass_on()

@@ -8,7 +8,7 @@ from typing import Any
 import psycopg2
 import psycopg2.errors
 from twisted.internet.defer import gatherResults
-from twisted.internet.task import Clock
+from twisted.internet.task import Clock, deferLater
 
 from s3orchestrator.concurrency import start
 from s3orchestrator.domain.records import Bucket
@@ -16,10 +16,11 @@ from s3orchestrator.errors import NoSuchBucket, NoSuchKey, TransactionUnclear
 from s3orchestrator.interfaces import ITransaction
 from s3orchestrator.store import postgres
 from s3orchestrator.store.connections import Connection
+from s3orchestrator.store.dialing import Patience
 from s3orchestrator.store.operations import ILedger, Left
 from s3orchestrator.store.pool import Limits
 from tests.contracts.store_kit import Kit, SharedLedger
-from tests.contracts.store_postgres import LosesAnswer, PostgresCase
+from tests.contracts.store_postgres import ComesLate, LosesAnswer, PostgresCase
 from tests.contracts.store_shortcuts import SameContract
 
 ONE = Limits(at_least=0, at_most=1)
@@ -148,6 +149,36 @@ class CertainTests(PostgresCase):
             await kit.versions.find(bucket, "k")
         await kit.blobs.tie_up()
         self.assertEqual(await kit.findings(), [])
+
+    async def test_late(self) -> None:
+        """
+        What reaches the server when its sender has given up does nothing: others have gone on since.
+        """
+        relay = ComesLate()
+        port = self.reactor.listenTCP(0, relay, interface="127.0.0.1")
+        self.addCleanup(port.stopListening)
+        sender = Kit(await self.open_at(port.getHost().port, patience=Patience(answer=0.3)), self.reactor)
+        bucket = await sender.buckets.adopt("photos")
+        await sender.put(bucket, "k", etag="old")
+        pending = await sender.reserve(bucket, "pending")
+        for word, asked in (
+            (b"s3o_remove", sender.versions.remove(bucket, "k")),
+            (b"s3o_reserve", sender.reserve(bucket, "late")),
+            (b"s3o_commit", sender.commit(bucket, pending)),
+        ):
+            relay.word = word
+            with self.assertRaises(TransactionUnclear):
+                await asked
+        await sender.ledger.close()
+        late = set(self.server.backends(self.database))
+        other = Kit(await self.open(), self.reactor)
+        await other.put(bucket, "k", etag="new")
+        relay.pass_on()
+        while late.intersection(self.server.backends(self.database)):
+            await deferLater(self.reactor, 0)
+        self.assertEqual((await other.versions.find(bucket, "k")).etag, "new")
+        self.assertEqual(await other.rows("SELECT key FROM blobs WHERE state = 'pending'"), [("pending",)])
+        self.assertEqual(await other.findings(), [])
 
     async def test_killed(self) -> None:
         """
