@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from attrs import frozen
 
 from s3orchestrator.domain.records import Blob
-from s3orchestrator.interfaces import ITransaction
+from s3orchestrator.interfaces import ITransaction, Row
 from s3orchestrator.store.counting import Kind, Tally
 from s3orchestrator.store.operations import ILedger, Left
 from s3orchestrator.store.rows import BLOB, blob_of
@@ -40,6 +42,15 @@ class Claim:
         """Return a claim for a new operation of this process."""
         return cls(ledger.operations.owner, ledger.operations.begin(), ledger.now_ms(), reason)
 
+    def columns(self) -> dict[str, object]:
+        """What is noted of it, by the names of the statements' parameters."""
+        return {
+            "owner": self.owner,
+            "operation": self.operation,
+            "now_ms": self.now_ms,
+            "reason": self.reason,
+        }
+
     @property
     def left(self) -> tuple[Left, int]:
         """What to note if nobody hears what was claimed."""
@@ -54,14 +65,7 @@ async def doom_pending(
 
     The result tells of `unclear` what was known before this claim.
     """
-    row = await tx.one(
-        DOOM_PENDING,
-        id=blob_id,
-        owner=claim.owner,
-        operation=claim.operation,
-        now_ms=claim.now_ms,
-        reason=claim.reason,
-    )
+    row = await tx.one(DOOM_PENDING, id=blob_id, **claim.columns())
     if row is None:
         return None
     blob = blob_of(row, unclear=unclear)
@@ -72,18 +76,15 @@ async def doom_pending(
 
 async def doom_version(tx: ITransaction, tally: Tally, version: int, claim: Claim) -> tuple[Blob, ...]:
     """live -> doomed for all blobs of a version that is being removed."""
-    rows = await tx.all(
-        DOOM_OF_VERSION,
-        version=version,
-        owner=claim.owner,
-        operation=claim.operation,
-        now_ms=claim.now_ms,
-        reason=claim.reason,
-    )
-    blobs = tuple([blob_of(row, unclear=False) for row in rows])
+    blobs = doomed_of(await tx.all(DOOM_OF_VERSION, version=version, **claim.columns()))
     for blob in blobs:
         move(tally, blob, Kind.LIVE, Kind.ORPHAN)
     return blobs
+
+
+def doomed_of(rows: Sequence[Row]) -> tuple[Blob, ...]:
+    """Read the blobs that a version had; of each it was clear until then what is on its backend."""
+    return tuple([blob_of(row, unclear=False) for row in rows])
 
 
 async def end_upload(tx: ITransaction, blob: Blob, now_ms: int) -> None:

@@ -71,6 +71,22 @@ class Wanted:
     avoid_plain: bool = False
     upload_id: str | None = None
 
+    def pending(self, blob_id: int, backend: str, name: str, now_ms: int, *, is_plain: bool) -> Blob:
+        """Return what has been reserved for it."""
+        return Blob(
+            id=blob_id,
+            backend=backend,
+            name=name,
+            state=BlobState.PENDING,
+            size=self.size,
+            created_ms=now_ms,
+            bucket_id=self.bucket.id,
+            key=self.key,
+            plain=is_plain,
+            upload_id=self.upload_id,
+            multipart=self.upload_id is not None,
+        )
+
 
 @frozen
 class Offer:
@@ -183,19 +199,7 @@ class Reserving:
         tally = Tally()
         tally.move(backend, wanted.bucket.id, Kind.ABSENT, 0, Kind.RESERVED, wanted.size)
         await tally.write(tx)
-        return Blob(
-            id=blob_id,
-            backend=backend,
-            name=name,
-            state=BlobState.PENDING,
-            size=wanted.size,
-            created_ms=now_ms,
-            bucket_id=wanted.bucket.id,
-            key=wanted.key,
-            plain=is_plain,
-            upload_id=wanted.upload_id,
-            multipart=wanted.upload_id is not None,
-        )
+        return wanted.pending(blob_id, backend, name, now_ms, is_plain=is_plain)
 
 
 async def _is_in_the_way(tx: ITransaction, backend: str, name: str) -> bool:

@@ -15,15 +15,15 @@ from attrs import define, field
 from psycopg2.errors import UndefinedFunction
 from zope.interface import implementer
 
-from s3orchestrator.domain.records import Blob, BlobState, Bucket, Committed, Removed
+from s3orchestrator.domain.records import Blob, Bucket, Committed, Removed
 from s3orchestrator.interfaces import ITransaction, Row
 from s3orchestrator.store.committing import Commit
-from s3orchestrator.store.dooming import Claim
+from s3orchestrator.store.dooming import Claim, doomed_of
 from s3orchestrator.store.operations import ILedger, IShortcuts
 from s3orchestrator.store.pgfunctions import COMMIT, REMOVE, RESERVE
 from s3orchestrator.store.pgtransaction import PostgresTransaction
 from s3orchestrator.store.reserving import Offer, Wanted
-from s3orchestrator.store.rows import BLOB, blob_of
+from s3orchestrator.store.rows import BLOB
 from s3orchestrator.store.together import Later, Parameters, Together, by_number, listed
 
 
@@ -107,17 +107,7 @@ class Shortcuts:
         if not rows:
             return None
         ((blob_id, name),) = rows
-        return Blob(
-            id=blob_id,
-            backend=offer.backend,
-            name=name,
-            state=BlobState.PENDING,
-            size=wanted.size,
-            created_ms=now_ms,
-            bucket_id=wanted.bucket.id,
-            key=wanted.key,
-            plain=name == offer.plain,
-        )
+        return wanted.pending(blob_id, offer.backend, name, now_ms, is_plain=name == offer.plain)
 
     async def commit(self, tx: ITransaction | None, what: Commit, claim: Claim) -> Committed | None:
         """See `IShortcuts`; with a condition, or for an upload, more has to be looked at."""
@@ -132,11 +122,8 @@ class Shortcuts:
                 "blob_id": blob.id,
                 "blob_etag": what.stored.etag,
                 "backend_version": what.stored.version_id,
-                "now_ms": claim.now_ms,
-                "owner": claim.owner,
-                "operation": claim.operation,
-                "reason": claim.reason,
                 **what.columns(),
+                **claim.columns(),
             }
         )
         if not rows:
@@ -151,10 +138,7 @@ class Shortcuts:
             {
                 "bucket_id": bucket.id,
                 "key": key,
-                "now_ms": claim.now_ms,
-                "owner": claim.owner,
-                "operation": claim.operation,
-                "reason": claim.reason,
+                **claim.columns(),
             }
         )
         if not rows:
@@ -166,4 +150,4 @@ class Shortcuts:
 
 def _blobs_of(rows: list[Row]) -> tuple[Blob, ...]:
     """Read what was doomed, which is in the columns after the first two; a single row may be without."""
-    return tuple([blob_of(row[2:], unclear=False) for row in rows if row[2] is not None])
+    return doomed_of([row[2:] for row in rows if row[2] is not None])

@@ -12,16 +12,15 @@ from __future__ import annotations
 from attrs import frozen
 from zope.interface import implementer
 
-from s3orchestrator.domain.records import NULL_VERSION, Blob, BlobState, Bucket, Committed, Removed
+from s3orchestrator.domain.records import NULL_VERSION, Blob, Bucket, Committed, Removed
 from s3orchestrator.errors import Conflict
 from s3orchestrator.interfaces import ITransaction
 from s3orchestrator.store.committing import GO_LIVE, INSERT_VERSION, Commit
 from s3orchestrator.store.counting import TAKE_OF_BACKEND, count
-from s3orchestrator.store.dooming import DOOM_OF_VERSION, Claim
+from s3orchestrator.store.dooming import DOOM_OF_VERSION, Claim, doomed_of
 from s3orchestrator.store.operations import ILedger, IShortcuts
 from s3orchestrator.store.removing import NEXT_LATEST
 from s3orchestrator.store.reserving import INSERT, Offer, Wanted
-from s3orchestrator.store.rows import blob_of
 from s3orchestrator.store.writer import SqliteTransaction
 
 BUCKET = """
@@ -76,17 +75,7 @@ class SqliteShortcuts:
                 raise Conflict(f"{name} is taken")
         assert name is not None
         await count(tx, offer.backend, wanted.bucket.id, reserved=size, held=1)
-        return Blob(
-            blob_id,
-            offer.backend,
-            name,
-            BlobState.PENDING,
-            size,
-            now_ms,
-            wanted.bucket.id,
-            wanted.key,
-            plain=name == offer.plain,
-        )
+        return wanted.pending(blob_id, offer.backend, name, now_ms, is_plain=name == offer.plain)
 
     def _take_name(
         self,
@@ -184,16 +173,8 @@ def _take_key(tx: SqliteTransaction, what: Commit, modified_ms: int) -> int:
 
 
 async def _doom(tx: SqliteTransaction, version: int, claim: Claim) -> tuple[Blob, ...]:
-    """live -> doomed for all blobs of a version that has gone; see `dooming.doom_version`."""
-    rows = tx.rows(
-        DOOM_OF_VERSION,
-        version=version,
-        owner=claim.owner,
-        operation=claim.operation,
-        now_ms=claim.now_ms,
-        reason=claim.reason,
-    )
-    doomed = tuple([blob_of(row, unclear=False) for row in rows])
+    """See `dooming.doom_version`; what is counted is added up for the whole group anyway."""
+    doomed = doomed_of(tx.rows(DOOM_OF_VERSION, version=version, **claim.columns()))
     for blob in doomed:
         await count(tx, blob.backend, blob.bucket_id, live=-blob.size, orphan=blob.size, objects=-1)
     return doomed
