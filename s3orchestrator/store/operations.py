@@ -56,25 +56,58 @@ UNHEARD: ContextVar[list[LooseEnd] | None] = ContextVar("unheard", default=None)
 
 
 @define(eq=False)
+class UnderWay:
+    """What this process has asked of the database and not heard the end of, whoever has left meanwhile."""
+
+    latest: int = field(init=False, default=0)
+    _open: dict[int, None] = field(init=False, factory=dict)
+
+    def __bool__(self) -> bool:
+        return bool(self._open)
+
+    @property
+    def earliest(self) -> int:
+        """The number of what has been under way for longest, or what would be the next."""
+        return next(iter(self._open), self.latest + 1)
+
+    def begin(self) -> int:
+        """Return the number of something that begins now."""
+        self.latest += 1
+        self._open[self.latest] = None
+        return self.latest
+
+    def end(self, number: int) -> None:
+        """Note that it has ended."""
+        del self._open[number]
+
+
+@define(eq=False)
 class Looks:
     """
-    Which loose ends were looked at when; times are numbers of transactions.
+    Which loose ends were looked at when.
 
-    A COMMIT that got no answer may still be under way, and nobody sees what it does before its end.
+    What a caller asked for that has left may not have begun yet. And a COMMIT that got no answer may still
+    be under way, and nobody sees what it does before its end.
     """
 
+    _noticed: dict[LooseEnd, int] = field(init=False, factory=dict)
     _first: dict[LooseEnd, int] = field(init=False, factory=dict)
+
+    def over(self, ends: Iterable[LooseEnd], under_way: UnderWay) -> list[LooseEnd]:
+        """Return those of which this process has nothing under way any more, before a look."""
+        latest, earliest = under_way.latest, under_way.earliest
+        return [end for end in ends if self._noticed.setdefault(end, latest) < earliest]
 
     def settled(self, ends: Iterable[LooseEnd], latest: int, earliest: int) -> set[LooseEnd]:
         """
-        Return those that need not be looked at again, after a look.
+        Return those that need not be looked at again, after a look; times are numbers of transactions.
 
         :param latest: the number of the look's own transaction.
         :param earliest: that of the earliest one that had not ended when the look began.
         """
         settled = {end for end in ends if self._first.setdefault(end, latest) <= earliest}
         for end in settled:
-            del self._first[end]
+            del self._first[end], self._noticed[end]
         return settled
 
 
@@ -132,6 +165,7 @@ class Operations:
     is_alone: bool = field(default=False, kw_only=True)
     shortcuts: IShortcuts | None = field(default=None, kw_only=True)
     since_ms: int = field(init=False, default=0)  # when it took its name, if it had another before
+    under_way: UnderWay = field(factory=UnderWay, kw_only=True)  # where it goes on without its caller
     looks: Looks = field(init=False, factory=Looks)
     _former: list[int] = field(init=False, factory=list)
     _numbers: Iterator[int] = field(init=False, factory=lambda: count(1))

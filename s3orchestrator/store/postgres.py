@@ -33,7 +33,7 @@ from s3orchestrator.store.dialing import ENDLESS, Patience, Server, dial
 from s3orchestrator.store.finding import together
 from s3orchestrator.store.listening import Hear, Listener
 from s3orchestrator.store.migrate import migrate, migrations
-from s3orchestrator.store.operations import ILedger, Operations, Shortened
+from s3orchestrator.store.operations import ILedger, Operations, Shortened, UnderWay
 from s3orchestrator.store.owners import register
 from s3orchestrator.store.pgfunctions import make_functions
 from s3orchestrator.store.pgtransaction import (
@@ -100,7 +100,7 @@ class PostgresDatabase:
     _finding: dict[str, Together] = field(init=False)
     _looking: set[Connection] = field(init=False, factory=set)
     _is_open: bool = field(init=False, default=False)
-    _working: int = field(init=False, default=0)
+    _working: UnderWay = field(init=False, factory=UnderWay)
     _closing: Deferred[None] | None = field(init=False, default=None)
 
     @classmethod
@@ -246,11 +246,11 @@ class PostgresDatabase:
 
     async def _finished(self, work: Coroutine[Any, Any, T]) -> T:
         """Do what has been asked for before closing; `close` waits for it."""
-        self._working += 1
+        number = self._working.begin()
         try:
             return await work
         finally:
-            self._working -= 1
+            self._working.end(number)
             if self._closing is not None and not self._working:
                 self._closing.callback(None)
 
@@ -394,7 +394,9 @@ class PostgresDatabase:
             ledger = await tx.one(LEDGER_ID)
             await make_functions(tx)
             shortcuts = Shortcuts(self, self._share, self._later, self._until_ms)
-            self.operations = Operations(owner, Turns(), is_shared=True, shortcuts=shortcuts)
+            self.operations = Operations(
+                owner, Turns(), is_shared=True, shortcuts=shortcuts, under_way=self._working
+            )
             self.ledger_id = ledger[0] if ledger else ""
 
         await in_transaction(connection, work)

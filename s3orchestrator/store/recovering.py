@@ -83,12 +83,13 @@ async def tie_up(ledger: ILedger) -> None:
     """
     Hand back what operations of ours left behind.
 
-    A server that has not answered COMMIT may carry it out yet: each is looked at again until all that
-    was under way at the first look has ended.
+    A server that has not answered COMMIT may carry it out yet, and what a caller has left may not even have
+    been sent: each is looked at again until all that was under way at the first look has ended.
     """
-    known = ledger.operations.loose_ends
+    operations, known = ledger.operations, ledger.operations.loose_ends
     if not (ends := tuple(known)):
         return
+    over = operations.looks.over(ends, operations.under_way)
 
     async def work(tx: ITransaction) -> Row | None:
         tally, under_way = Tally(), await tx.one(TRANSACTIONS)
@@ -99,7 +100,7 @@ async def tie_up(ledger: ILedger) -> None:
 
     under_way = await ledger.transact(work)
     assert under_way is not None
-    settled = ledger.operations.looks.settled(ends, under_way["latest"], under_way["earliest"])
+    settled = operations.looks.settled(over, under_way["latest"], under_way["earliest"])
     known[:] = [end for end in known if end not in settled]
 
 

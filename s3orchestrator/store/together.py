@@ -23,6 +23,7 @@ AT_MOST = 100  # as in a batch delete: the first should not wait long for the la
 Parameters = Mapping[str, object]
 Ask = Callable[[Sequence[Parameters]], Coroutine[Any, Any, Sequence[list[Row]]]]
 Later = Callable[[Callable[[], None]], object]
+_Wanted = tuple[Parameters, "Deferred[list[Row]]"]
 
 
 @define(eq=False)
@@ -30,13 +31,14 @@ class Together:
     """
     Asks, for all who want it before `later` calls back, what each is to be given.
 
-    Who leaves is no concern of the others. Nor is what the server refuses: where it fails for
-    many, each is asked for alone, so `_ask` must have changed nothing then.
+    Who leaves is no concern of the others; who has left before is asked nothing for. Nor is what the
+    server refuses: where it fails for many, each is asked for alone, so `_ask` must have changed
+    nothing then.
     """
 
     _ask: Ask
     _later: Later
-    _waiting: list[tuple[Parameters, Deferred[list[Row]]]] = field(init=False, factory=list)
+    _waiting: list[_Wanted] = field(init=False, factory=list)
 
     def ask(self, parameters: Parameters) -> Deferred[list[Row]]:
         """Return the rows for these parameters, to be read by position."""
@@ -47,11 +49,11 @@ class Together:
         return answer
 
     def _send(self) -> None:
-        waiting, self._waiting = self._waiting, []
+        waiting, self._waiting = _still_there(self._waiting), []
         for first in range(0, len(waiting), AT_MOST):
             start(self._give(waiting[first : first + AT_MOST]))
 
-    async def _give(self, waiting: Sequence[tuple[Parameters, Deferred[list[Row]]]]) -> None:
+    async def _give(self, waiting: Sequence[_Wanted]) -> None:
         try:
             answers = await self._ask([parameters for parameters, _ in waiting])
         except StoreUnavailable as error:
@@ -62,11 +64,15 @@ class Together:
             if len(waiting) == 1:
                 waiting[0][1].errback(Failure(error))
                 return
-            for one in waiting:
+            for one in _still_there(waiting):
                 start(self._give([one]))
         else:
             for (_, answer), rows in zip(waiting, answers, strict=True):
                 answer.callback(rows)
+
+
+def _still_there(waiting: Sequence[_Wanted]) -> list[_Wanted]:
+    return [one for one in waiting if not one[1].called]
 
 
 def listed(many: Sequence[Parameters]) -> str:

@@ -6,7 +6,7 @@ from random import Random
 from typing import Any
 
 from twisted.internet.defer import CancelledError, Deferred, gatherResults
-from twisted.internet.task import Clock
+from twisted.internet.task import Clock, deferLater
 
 from s3orchestrator.concurrency import start
 from s3orchestrator.errors import InsufficientStorage, NoSuchBucket, StoreUnavailable, TransactionUnclear
@@ -104,29 +104,60 @@ class SharedTests(PostgresCase):
         self.assertEqual(len(await kit.rows("SELECT id FROM blobs")), 2)
         self.assertEqual(await kit.findings(), [])
 
+    async def locked(self, kit: Kit, key: str) -> tuple[Deferred[None], Deferred[None]]:
+        """Lock a key until the first of these is called back; then the second will be."""
+        held: Deferred[None] = Deferred()
+        release: Deferred[None] = Deferred()
+
+        async def holding(tx: ITransaction) -> None:
+            await tx.run(LOCK_KEY, bucket_id=self.bucket.id, key=key)
+            await tx.one("SELECT 1")
+            held.callback(None)
+            await release
+
+        keeping = start(kit.ledger.transact(holding))
+        await held
+        return release, keeping
+
     async def test_key_is_locked(self) -> None:
         """
         Who waits for a key that another instance works on keeps nobody waiting.
         """
         holder, kit = await self.kits(2)
         blobs = [await kit.reserve(self.bucket, key) for key in "abc"]
-        held: Deferred[None] = Deferred()
-        release: Deferred[None] = Deferred()
-
-        async def holding(tx: ITransaction) -> None:
-            await tx.run(LOCK_KEY, bucket_id=self.bucket.id, key="b")
-            await tx.one("SELECT 1")
-            held.callback(None)
-            await release
-
-        keeping = start(holder.ledger.transact(holding))
-        await held
+        release, keeping = await self.locked(holder, "b")
         first, waits, last = [start(kit.commit(self.bucket, blob)) for blob in blobs]
         await gatherResults([first, last])
         self.assertNoResult(waits)
         release.callback(None)
         await gatherResults([keeping, waits])
         self.assertEqual(await kit.findings(), [])
+
+    async def test_left_before_its_turn(self) -> None:
+        """
+        What a caller has left is looked for until it has ended, even if it changes nothing for long.
+        """
+        holder, kit = await self.kits(2)
+        await kit.put(self.bucket, "k")
+        release, keeping = await self.locked(holder, "k")
+        leaves = start(kit.versions.remove(self.bucket, "k"))
+        waiting = """
+            SELECT 1 FROM pg_locks JOIN pg_stat_activity USING (pid)
+             WHERE locktype = 'advisory' AND NOT granted AND datname = current_database()
+        """
+        while not await kit.rows(waiting):
+            pass
+        leaves.cancel()
+        self.failureResultOf(leaves, CancelledError)
+        for _ in range(3):
+            await kit.blobs.tie_up()
+        release.callback(None)
+        await keeping
+        while await kit.rows("SELECT 1 FROM versions"):
+            pass
+        await kit.blobs.tie_up()
+        self.assertEqual([blob.key for blob in await holder.blobs.claim_doomed(10)], ["k"])
+        self.assertEqual(kit.ledger.operations.loose_ends, [])
 
     async def test_crossing(self) -> None:
         """
@@ -163,15 +194,21 @@ class SharedTests(PostgresCase):
 
     async def test_caller_leaves(self) -> None:
         """
-        A caller that leaves is noted, and takes nobody along.
+        A caller that leaves is noted, and takes nobody along; one that leaves at once is asked nothing for.
         """
         (kit,) = await self.kits()
-        leaves, stays = [start(kit.reserve(self.bucket, key)) for key in "ab"]
-        leaves.cancel()
-        self.failureResultOf(leaves, CancelledError)
-        self.assertEqual((await stays).key, "b")
-        self.assertEqual([end.left for end in kit.ledger.operations.loose_ends], [Left.RESERVATION])
-        self.assertEqual(len(await kit.rows("SELECT id FROM blobs")), 2)
+        early, late, stays = [start(kit.reserve(self.bucket, key)) for key in "abc"]
+        early.cancel()
+        self.failureResultOf(early, CancelledError)
+        await deferLater(self.reactor, 0)
+        late.cancel()
+        self.failureResultOf(late, CancelledError)
+        self.assertEqual((await stays).key, "c")
+        self.assertEqual([end.left for end in kit.ledger.operations.loose_ends], [Left.RESERVATION] * 2)
+        self.assertEqual(await kit.rows("SELECT key FROM blobs ORDER BY key"), [("b",), ("c",)])
+        await kit.blobs.tie_up()
+        self.assertEqual(await kit.rows("SELECT key FROM blobs"), [("c",)])
+        self.assertEqual(kit.ledger.operations.loose_ends, [])
 
     async def test_lost_answer(self) -> None:
         """
