@@ -134,7 +134,7 @@ def write_gathered() -> None:
         _with_lines.pop().write_gathered()
 
 
-_with_lines: list[LineObserver] = []
+_with_lines: set[LineObserver] = set()  # at least those that have lines which wait
 
 
 def set_level(level: str) -> None:
@@ -168,7 +168,7 @@ class Keeps(Protocol):
 
 
 @implementer(ILogObserver)
-@define
+@define(eq=False)
 class LineObserver:
     """
     Writes each event that is wanted as text, and keeps it in the ring if there is one.
@@ -199,7 +199,7 @@ class LineObserver:
     def _gather(self, event: LogEvent, later: Later) -> None:
         event[ON_BEHALF_OF] = REQUEST_ID.get()
         if not self._gathered:
-            _with_lines.append(self)
+            _with_lines.add(self)
         self._gathered.append(event)
         if not self._is_called:
             self._is_called = True

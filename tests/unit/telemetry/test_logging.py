@@ -476,6 +476,21 @@ class AuditTests(LogTests):
         self.seen.close()
         self.assertEqual(len(self.lines()), 1000)
 
+    def test_many_turns(self) -> None:
+        """
+        Where nothing is ever sent that lines must precede, nothing is kept of turns that have ended.
+        """
+        calls: list[Any] = []
+        gather(calls.append)
+        self.addCleanup(gather, None)
+        audit("s3.GetObject")
+        calls.pop()()
+        known = sys.getrefcount(self.seen)
+        for _ in range(100):
+            audit("s3.GetObject")
+            calls.pop()()
+        self.assertEqual(sys.getrefcount(self.seen), known)
+
     def test_counted(self) -> None:
         """
         Each event is counted, also while the log is too quiet to show it.
