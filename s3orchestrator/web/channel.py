@@ -215,7 +215,7 @@ class StreamingChannel(Protocol):
             else:
                 self._close(is_sending=True)
         elif not self._is_persistent:
-            self._close()
+            self._close(is_sending=bool(self._buffer))
         elif self._buffer and not self._is_advancing:
             self._clock.callLater(0, self._advance)
         self._regulate()
@@ -238,9 +238,9 @@ class StreamingChannel(Protocol):
         if self._request is None and self._body is None and not (self._is_closing or self._buffer):
             left = self._since + RETIRING - self._clock.seconds()
             if left <= 0:
-                self._close()
-            else:
-                self._watch.look_often(left)
+                self._close_if_silent()
+            if not self._is_closing:
+                self._watch.look_often(left if left > 0 else RETIRING)
 
     def spare(self) -> tuple[bool, float] | None:
         """
@@ -443,6 +443,11 @@ class StreamingChannel(Protocol):
                 self.transport.loseConnection()
             self._watch.look_often(LINGER)
 
+    def _close_if_silent(self) -> None:
+        """Close, unless a request has arrived that is still to be read: it will be, in this turn."""
+        if self._socket is None or not self._socket.has_more():
+            self._close()
+
     def _patience(self) -> Patience | None:
         """Return what the client is taking its time for, if it is the client."""
         limits, body = self._limits, self._body
@@ -456,10 +461,10 @@ class StreamingChannel(Protocol):
             if body is not None:
                 return Patience(LINGER, self._since, self._close)
             if self.site.is_retiring and not self._buffer:
-                return Patience(RETIRING, self._since, self._close)
+                return Patience(RETIRING, self._since, self._close_if_silent)
             if self._buffer or self._is_fresh:
                 return Patience(limits.read_header_timeout, self._since, self._give_up_head)
-            return Patience(limits.idle_timeout, self._since, self._close)
+            return Patience(limits.idle_timeout, self._since, self._close_if_silent)
         if body is not None and body.is_read:
             return Patience(limits.read_timeout, self._since, self._give_up_body)
         return None
@@ -468,7 +473,7 @@ class StreamingChannel(Protocol):
         if self._buffer:
             self._refuse(S3Error("RequestTimeout"))
         else:
-            self._close()
+            self._close_if_silent()
 
     def _give_up_body(self) -> None:
         assert self._body is not None
