@@ -143,7 +143,7 @@ class Doors:
                     open_listener(self._core.reactor, listener, self._site, self._inherited)
                 )
         except BaseException:
-            await self.stop_listening()
+            await self._close_listeners()
             await self._office.close()
             raise
         tell_of_unused(self._inherited)
@@ -175,6 +175,11 @@ class Doors:
 
     async def stop_listening(self) -> None:
         """Refuse new connections, or leave them to others at the same socket; may be called again."""
+        for listener in self._listeners:
+            listener.accept_waiting()
+        await self._close_listeners()
+
+    async def _close_listeners(self) -> None:
         for listener in self._listeners:
             await listener.close()
 

@@ -6,6 +6,7 @@ import os
 import socket
 import stat
 from contextlib import suppress
+from select import POLLIN, poll
 from typing import Any
 
 from twisted.internet import tcp, unix
@@ -73,6 +74,23 @@ class SharedPort(_TakesTurns, Port):
 
 class SharedUnixPort(_TakesTurns, UnixPort):
     """A listening Unix socket that other processes accept from, too."""
+
+
+def accept_waiting(listening: Port | UnixPort) -> None:
+    """
+    Accept everybody who has connected already; there is nobody once it is closed.
+
+    The kernel has told them that they are connected, and would reset them: they may have sent a request, and
+    could not tell whether it was carried out.
+    """
+    if not listening.connected:
+        return
+    waiting = poll()
+    waiting.register(listening.fileno(), POLLIN)  # type: ignore[no-untyped-call]
+    for _ in range(KEPT_BACKLOG):
+        if not waiting.poll(0):
+            return
+        listening.doRead()  # type: ignore[no-untyped-call]
 
 
 def listen_tcp(reactor: Any, host: str, port: int, factory: IProtocolFactory, backlog: int = BACKLOG) -> Port:

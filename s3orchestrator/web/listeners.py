@@ -10,7 +10,7 @@ from twisted.internet.defer import maybeDeferred
 from twisted.internet.error import CannotListenError
 from twisted.internet.interfaces import IProtocolFactory
 
-from s3orchestrator.bodies.listening import Port, UnixPort, adopt, listen_tcp, listen_unix
+from s3orchestrator.bodies.listening import Port, UnixPort, accept_waiting, adopt, listen_tcp, listen_unix
 from s3orchestrator.bodies.secure import SecureFactory
 from s3orchestrator.bodies.secure_sockets import SecureSocketFactory
 from s3orchestrator.config.addresses import Address
@@ -49,6 +49,11 @@ class Listener:
         """Accept nothing here; who is passed the descriptors does. Call it before the reactor's next turn."""
         for port in self._ports:
             port.stopReading()  # type: ignore[no-untyped-call]
+
+    def accept_waiting(self) -> None:
+        """Accept those who have connected so far: about to close, for somebody who goes on serving them."""
+        for port in self._ports:
+            accept_waiting(port)
 
     async def close(self) -> None:
         """Accept no more connections; may be called again."""

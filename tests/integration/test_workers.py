@@ -388,6 +388,24 @@ class StandstillTests(WorkersCase):
             connection.request("GET", path)
             self.assertEqual(connection.getresponse().status, 403)
 
+    def test_stopped(self) -> None:
+        """
+        Who had connected by the time that they are told to stop is served, and is the last.
+        """
+        pids = self.pids()
+        for pid in pids:
+            os.kill(pid, signal.SIGSTOP)
+        clients = [HTTPConnection("127.0.0.1", self.daemon.port, timeout=PATIENCE) for _ in range(200)]
+        for client in clients:
+            self.addCleanup(client.close)
+            client.request("GET", "/health")
+        os.kill(self.daemon.pid, signal.SIGTERM)
+        for pid in pids:
+            os.kill(pid, signal.SIGCONT)
+        for client in clients:
+            self.assertEqual(client.getresponse().status, 200)
+        self.daemon.stop()
+
 
 class PostgresDeathTests(DeathTests):
     """The same with a database that each process asks by itself."""

@@ -161,6 +161,20 @@ class ListenerTests(TestCase):
         for connection in waiting:
             self.assertTrue((await self.ask(lambda found=connection: found)).endswith(b"/hello"))  # type: ignore[misc]
 
+    async def test_waiting(self) -> None:
+        """Those who have connected before it is closed can be accepted; after that there is nobody."""
+        several = [self.open("127.0.0.1:0"), self.open(f"unix:{self.path}")]
+        port = int(several[0].endpoints[0].rpartition(":")[2])
+        waiting = [connect() for connect in [self.tcp("127.0.0.1", port), self.unix] * 3]
+        for connection in waiting:
+            connection.sendall(REQUEST)
+        for listener in several:
+            listener.accept_waiting()
+            await listener.close()
+            listener.accept_waiting()
+        for connection in waiting:
+            self.assertTrue((await deferToThread(_rest, connection)).endswith(b"/hello"))
+
     async def test_tls(self) -> None:
         """Whatever a listener is, it may speak TLS, in either way of doing so."""
         authority = Authority()
@@ -221,6 +235,11 @@ def _answer_with(body: bytes, request: Request) -> None:
 def _asked(connect: Callable[[], socket.socket]) -> bytes:
     with connect() as connection:
         connection.sendall(REQUEST)
+        return _rest(connection)
+
+
+def _rest(connection: socket.socket) -> bytes:
+    with connection:
         answer = b""
         while data := connection.recv(1 << 20):
             answer += data
