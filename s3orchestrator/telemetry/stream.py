@@ -8,15 +8,19 @@ that would serve nobody, so lines wait in memory, and the oldest are sent first 
 from __future__ import annotations
 
 import os
+import sys
 from collections import deque
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack, suppress
+from fcntl import F_GETPIPE_SZ, fcntl, ioctl
 from functools import partial
 from itertools import islice
 from select import POLLOUT, poll
 from socket import MSG_DONTWAIT, socket
 from stat import S_ISFIFO, S_ISREG, S_ISSOCK
+from termios import FIONREAD
 from threading import RLock
+from time import sleep
 
 from prometheus_client import Counter
 
@@ -24,7 +28,9 @@ LOST = Counter("s3o_log_lines_lost_total", "Lines that nobody read in time, and 
 
 MOST_BYTES = 8 << 20  # that wait: some fifteen thousand lines
 _FAREWELL = 1000  # milliseconds for each piece when the process ends
-# A pipe that says it is ready takes this much without waiting, and so does a socket.
+_LOOK_AGAIN = 10  # of them, whether there is room for a long line
+# A pipe that says it is ready takes this much without waiting, and so does a socket. Pipes are made of pieces
+# of this size, too.
 _PIECE = 4096
 # A file never says that it is full for now. And of what can say so, a long line takes what there is room for:
 # in pieces, it would have those of other processes in its midst.
@@ -55,6 +61,7 @@ class Stream:
         self._ours = ExitStack()
         own = _not_waiting(descriptor, self._ours)
         self._put, self._most_at_once = (own, _LARGE_PIECE) if own else self._waiting_put()
+        self._is_pipe = S_ISFIFO(os.fstat(descriptor).st_mode)
         if own:
             # A child is a daemon that leaves its terminal: somebody may wait for the end of its output there.
             os.register_at_fork(after_in_child=self._let_go)
@@ -138,10 +145,31 @@ class Stream:
         """Return what could not be written without waiting longer than `patience` milliseconds."""
         try:
             while data and self._poll.poll(patience):
-                data = data[self._put(data[: self._most_at_once]) :]
+                if not self._is_crowded(len(data)):
+                    data = data[self._put(data[: self._most_at_once]) :]
+                elif patience > 0:
+                    sleep(_LOOK_AGAIN / 1000)
+                    patience -= _LOOK_AGAIN
+                else:
+                    break
         except OSError:
             pass  # where nobody reads any more, or the disk is full, it waits as well
         return data
+
+    def _is_crowded(self, length: int) -> bool:
+        """Tell whether a line so long might not go into a pipe whole, where shorter ones still would."""
+        if not self._is_pipe or length <= _PIECE:
+            return False
+        try:
+            held = int.from_bytes(ioctl(self._descriptor, FIONREAD, bytes(4)), sys.byteorder)
+            size: int = fcntl(self._descriptor, F_GETPIPE_SZ)
+        except OSError:  # a daemon has something else in its place
+            return False
+        # Of two pages in a row at least one half is full, for what does not fit begins a new one. Three are
+        # for the first, which may have been read in part, our own last, and what others write meanwhile.
+        room = size - 2 * held - 3 * _PIECE
+        # One that takes half of all there is might wait for as long as the daemon is busy.
+        return room < length <= size // 2 and held > 0
 
 
 def _not_waiting(descriptor: int, ours: ExitStack) -> Put | None:

@@ -129,6 +129,38 @@ class StreamTests(SynchronousTestCase):
         for each in several:
             each.close()
 
+    def test_crowded(self) -> None:
+        """
+        Where there is no room for all of a long line it waits, and what others write does not tear it.
+        """
+        stream, another = Stream(self.writing, loss), Stream(self.writing, loss)
+        early, long, short = [line(number, 4000) for number in range(14)], line(14, 12_000), line(15)
+        stream.writelines(early)
+        stream.write(long)
+        another.write(short)
+        read = self.read()
+        stream.flush()
+        read += self.read()
+        self.assertEqual(read, "".join([*early, short, long]))
+        for each in (stream, another):
+            each.close()
+
+    def test_crowded_at_the_end(self) -> None:
+        """
+        Nor is a line torn that waits when the process ends, as long as somebody reads.
+        """
+        stream, another = Stream(self.writing, loss), Stream(self.writing, loss)
+        lines = [line(number, 6000) for number in range(60)]
+        stream.writelines(lines[:30])
+        another.writelines(lines[30:])
+        closing = [Thread(target=each.close) for each in (stream, another)]
+        for each in closing:
+            each.start()
+        read = self.read_until(60)
+        for each in closing:
+            each.join()
+        self.assertEqual(sorted(read.splitlines(keepends=True)), sorted(lines))
+
     def test_daemon(self) -> None:
         """
         A process that has become a daemon, with other output, keeps nobody waiting for the end of the former.
@@ -140,7 +172,7 @@ class StreamTests(SynchronousTestCase):
         if not child:
             os.close(self.reading)
             os.dup2(os.open(os.devnull, os.O_WRONLY), self.writing)
-            stream.write("for nobody\n")
+            stream.writelines(["for nobody\n", line(1, 6000)])
             os._exit(former in [os.readlink(each.path) for each in os.scandir("/proc/self/fd")])
         self.assertEqual(os.waitpid(child, 0)[1], 0)
         stream.write("one\n")
