@@ -1,5 +1,5 @@
 """
-Counters and histograms for one thread, which is the reactor's.
+Counters and histograms for one thread, which is the reactor's; the tests see to it that no other moves one.
 
 The library's take a lock for each move, and a histogram looks through its buckets one by one: six such moves
 of a GET were 5 µs.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 from hypothesis import given
@@ -52,3 +53,11 @@ class UnlockedTests(SynchronousTestCase):
         counter.inc()
         (metric,) = counter.collect()
         self.assertEqual([sample.value for sample in metric.samples], [2.0])
+
+    def test_another_thread(self) -> None:
+        """No test passes in which another thread than the reactor's moves one: see `tests.conftest`."""
+        counter = UnlockedCounter("s3o_x", "What it is.", registry=None)
+        histogram = UnlockedHistogram("s3o_y", "What it is.", registry=None)
+        with ThreadPoolExecutor(1) as another:
+            for moving in (another.submit(counter.inc), another.submit(histogram.observe, 1.0)):
+                self.assertIsInstance(moving.exception(), AssertionError)
