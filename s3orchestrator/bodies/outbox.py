@@ -68,7 +68,11 @@ class Outbox:
     def _send(self) -> None:
         senders, self._senders = self._senders, []
         for sender in senders:
-            sender.release()
+            try:
+                sender.release()
+            except Exception:
+                # What is wrong with one connection must not keep the others' answers back.
+                self.log.failure("what a connection has kept back cannot be sent")
 
 
 OUTBOX = Outbox()  # the reactor's; there is one of each

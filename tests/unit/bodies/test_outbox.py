@@ -54,6 +54,21 @@ class OutboxTests(SynchronousTestCase):
         self.turns.pop()()
         self.assertEqual(self.done, ["a"])
 
+    def test_one_fails(self) -> None:
+        """
+        What goes wrong for one is no reason to keep back what others have to send.
+        """
+
+        class Failing(Sender):
+            def release(self) -> None:
+                raise ZeroDivisionError
+
+        for sender in (Failing(self.done, "a"), Sender(self.done, "b")):
+            self.outbox.add(sender)
+        self.turns.pop()()
+        self.assertEqual(self.done, ["b"])
+        self.assertEqual(len(self.flushLoggedErrors(ZeroDivisionError)), 1)
+
     def test_said_in_vain(self) -> None:
         """
         What cannot be said before is no reason to answer nobody.
