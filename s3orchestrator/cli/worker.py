@@ -13,7 +13,6 @@ import os
 import socket
 import sys
 from functools import partial
-from signal import SIG_IGN, SIGHUP, SIGINT, SIGTERM, signal
 
 from twisted.internet.interfaces import IReactorCore
 
@@ -22,16 +21,14 @@ from s3orchestrator.app.worker import Worker
 from s3orchestrator.telemetry.logging import begin_logging, observer, terminal
 from s3orchestrator.telemetry.relay import Relay
 from s3orchestrator.workers.link import Link, join
-from s3orchestrator.workers.process import die_with_parent
+from s3orchestrator.workers.process import die_with_parent, leave_signals_to_parent
 
 ORPHANED = 3  # the status of one that nobody tells anything any more
 
 
 def main(descriptor: str, number: str, form: str) -> None:
     """Serve until told to stop, or until whoever might is gone."""
-    # These go to all of a service, or of a terminal's job: what they mean for us we are told.
-    for signal_number in (SIGTERM, SIGINT, SIGHUP):
-        signal(signal_number, SIG_IGN)
+    leave_signals_to_parent()
     die_with_parent()
     from twisted.internet import reactor  # the choice of reactor is the program's, so not at import
 

@@ -6,7 +6,18 @@ import socket
 import subprocess
 import sys
 from collections.abc import Sequence
-from signal import SIGKILL
+from signal import (
+    SIG_BLOCK,
+    SIG_IGN,
+    SIG_SETMASK,
+    SIG_UNBLOCK,
+    SIGHUP,
+    SIGINT,
+    SIGKILL,
+    SIGTERM,
+    pthread_sigmask,
+    signal,
+)
 from typing import Any
 
 from attrs import define, field
@@ -17,6 +28,8 @@ from s3orchestrator.workers.link import Link, join
 PROGRAM = "s3orchestrator.cli.worker"
 GRACE = 5.0  # seconds that a process has to be gone once nothing is heard of it any more
 _LOOK_AGAIN = 0.01  # seconds; a process that has closed its end is gone in one
+# These go to all processes of a service, or of a terminal's job; the first one acts on them.
+_FOR_THE_FIRST = (SIGTERM, SIGINT, SIGHUP)
 
 
 @define(eq=False)
@@ -48,11 +61,15 @@ class Process:
             channel = theirs.fileno()
             # -P: the directory we happen to be in is no place to look for modules.
             command = [sys.executable, "-P", "-m", PROGRAM, str(channel), str(number), form]
+            # It begins with our mask: before it can ignore one of these, one would end it.
+            blocked = pthread_sigmask(SIG_BLOCK, _FOR_THE_FIRST)
             try:
                 popen = subprocess.Popen(command, stdin=subprocess.DEVNULL, pass_fds=[channel, *descriptors])
             except BaseException:
                 ours.close()
                 raise
+            finally:
+                pthread_sigmask(SIG_SETMASK, blocked)
         return cls(popen, ours, reactor)
 
     @property
@@ -94,6 +111,13 @@ class Process:
 def how_it_ended(status: int) -> str:
     """Return the end of a process in words."""
     return f"was ended by signal {-status}" if status < 0 else f"ended with status {status}"
+
+
+def leave_signals_to_parent() -> None:
+    """Ignore what goes to all processes: what it means for this one it is told."""
+    for number in _FOR_THE_FIRST:
+        signal(number, SIG_IGN)
+    pthread_sigmask(SIG_UNBLOCK, _FOR_THE_FIRST)
 
 
 def die_with_parent() -> None:
