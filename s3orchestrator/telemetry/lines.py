@@ -22,8 +22,9 @@ from s3orchestrator.telemetry.context import REQUEST_ID
 # A field whose name contains one of these is never printed.
 _SECRET_NAMES = re.compile(r"secret|password|passwd|token|authorization|signature|private_key", re.IGNORECASE)
 
-# Presigned addresses and Authorization headers carry these, also in the midst of a message.
-_SECRET_TEXT = re.compile(r"((?:ignature|-[Tt]oken)\s*[=:]\s*)[^&\s\"',}\\]+")
+# Presigned addresses and Authorization headers carry these, also in the midst of a message. Some clients
+# encode the whole of an address as a path.
+_SECRET_TEXT = re.compile(r"((?:ignature|-[Tt]oken)\s*(?:[=:]|%3[AaDd])\s*)[^&\s\"',}\\]+")
 
 _HIDDEN = "***"
 
