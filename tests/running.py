@@ -97,6 +97,10 @@ class Daemon:
         """Whether it has ended by itself."""
         return self._process is not None and self._process.poll() is not None
 
+    def add_arguments(self, *arguments: str) -> None:
+        """Start it with these, too, from now on."""
+        self.arguments = [*self.arguments, *arguments]
+
     def start(self) -> None:
         """Start it, and return once `/health/ready` says so."""
         assert self._process is None, "it is running"
@@ -322,8 +326,21 @@ class LedgerRows:
         """Those that are being deleted."""
         return [row for row in self.unsettled() if row["state"] == "doomed"]
 
+    def lapse(self) -> None:
+        """
+        Let the leases of the dead come to their end, which takes minutes; nobody may be running.
+
+        Until then what they held is left alone, where there may be other daemons than those that start.
+        """
+        self.change("UPDATE owners SET lease_until_ms = 0 WHERE lease_until_ms > 0")
+
+    def change(self, *statements: str) -> None:
+        """Do to it what daemons should do alone."""
+        for statement in statements:
+            self.query(statement)
+
     def query(self, statement: str) -> list[Any]:
-        """Ask the database itself."""
+        """Have the database itself execute it; returns its rows, if it has any."""
         raise NotImplementedError
 
 
@@ -351,7 +368,7 @@ class LedgerDatabase(LedgerRows):
         """See `LedgerRows`."""
         with closing(self.connect()) as connection, connection.cursor() as cursor:
             cursor.execute(statement)
-            return list(cursor.fetchall())
+            return list(cursor.fetchall()) if cursor.description else []
 
 
 # --- all of it together -------------------------------------------------------------------
@@ -374,10 +391,12 @@ class Deployment:
         """
         Come to rest: nothing is pending, being deleted, or kept from being used again.
 
-        What waits for its quiet period is looked at when a daemon starts, so it is restarted.
+        What waits for its quiet period is looked at when a daemon starts, so it is restarted; what the
+        killed had begun is taken over as soon as their leases have lapsed.
         """
         for _ in range(3):
             with self.stopped():
+                self.ledger.lapse()
                 due = max((row["due_ms"] or 0 for row in self.ledger.unsettled()), default=0)
                 # What failed is tried again after a minute, and that is for the test to find out.
                 if due - _now_ms() > _LONGEST_REST_MS:

@@ -145,8 +145,8 @@ class Site(Deployment):
 
         Rests take as long as they take: that is what they are for.
         """
-        self.ledger.query("UPDATE blobs SET due_ms = doomed_ms WHERE state = 'doomed' RETURNING id")
-        self.ledger.query("UPDATE owners SET lease_until_ms = 0 WHERE lease_until_ms > 0 RETURNING id")
+        self.ledger.change("UPDATE blobs SET due_ms = doomed_ms WHERE state = 'doomed'")
+        self.ledger.lapse()
 
     def fsck(self, *options: str) -> subprocess.CompletedProcess[str]:
         """Check the ledger, which nobody serves."""

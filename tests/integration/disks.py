@@ -27,7 +27,7 @@ _CONFIGURATION = """\
 server: {{listen_addr: "127.0.0.1:{port}", log_level: info}}
 {ledger}
 routing_strategy: spread
-write_path: {{quiet_period: 2s}}
+write_path: {{quiet_period: 2s, pending_pattern: {{reaper_interval: 1s, min_age: 1s}}}}
 backends:
   - {{name: disk1, type: directory, path: "{disk1}", quota_bytes: {quota}}}
   - {{name: disk2, type: directory, path: "{disk2}", quota_bytes: {quota}}}
