@@ -82,6 +82,11 @@ class Instances:
         """The first one's log; `tail` has all of them."""
         return self.members[0].log
 
+    def add_arguments(self, *arguments: str) -> None:
+        """Start them with these, too, from now on."""
+        for member in self.members:
+            member.add_arguments(*arguments)
+
     def start(self) -> None:
         """Start all of them; from the second time on, clients are let in again by the same door."""
         for member in self.members:

@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import json
 import os
-import sqlite3
 import subprocess
 from collections.abc import Mapping
-from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +14,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from tests.integration.disks import BUCKET, Disks
 from tests.ledgers import ledger
 from tests.ports import free_port
-from tests.running import COMMAND, Answer, Daemon, DirectoryStorage, LedgerFile, fetch
+from tests.running import COMMAND, Answer, Daemon, DirectoryStorage, fetch
 
 TOKEN = "a-token-that-is-long-enough"
 
@@ -69,13 +67,8 @@ class AdminCase(SynchronousTestCase):
 
     def change(self, *statements: str) -> None:
         """Do to the ledger what nobody should, with the daemon stopped meanwhile."""
-        rows: Any = self.ledger.rows
         with self.deployment.stopped():
-            is_file = isinstance(rows, LedgerFile)
-            with closing(sqlite3.connect(rows.path) if is_file else rows.connect()) as connection:
-                for statement in statements:
-                    connection.cursor().execute(statement)
-                connection.commit()
+            self.ledger.rows.change(*statements)
 
     def admin(
         self, *words: str, environ: Mapping[str, str] | None = None

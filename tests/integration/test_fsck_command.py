@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import sqlite3
 import subprocess
-from contextlib import closing
 from pathlib import Path
 
 from twisted.trial.unittest import SynchronousTestCase
@@ -35,9 +33,7 @@ class FsckTests(SynchronousTestCase):
     def change(self, statement: str) -> None:
         """Do what nobody should do to a ledger."""
         self.deployment.daemon.stop()
-        with closing(sqlite3.connect(self.directory / "ledger.db")) as ledger:
-            ledger.execute(statement)
-            ledger.commit()
+        self.deployment.ledger.change(statement)
 
     def file_of(self, key: str) -> Path:
         """Where an object's bytes are."""

@@ -15,7 +15,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from tests.ledgers import ledger
 from tests.ports import free_port
-from tests.running import Daemon, DirectoryStorage, LedgerDatabase, fsck, wait_until
+from tests.running import Daemon, DirectoryStorage, fsck, wait_until
 from tests.workers import PROCESSES
 
 MIB = 1 << 20
@@ -132,6 +132,4 @@ class InstancesTests(SynchronousTestCase):
 
     def let_lapse(self, owner: int) -> None:
         """Let the lease of an owner have lapsed long ago: nobody wants to wait for it."""
-        assert isinstance(self.rows, LedgerDatabase)
-        with closing(self.rows.connect()) as connection, connection.cursor() as cursor:
-            cursor.execute("UPDATE owners SET lease_until_ms = 0 WHERE id = %s", (owner,))
+        self.rows.change(f"UPDATE owners SET lease_until_ms = 0 WHERE id = {owner}")

@@ -18,7 +18,7 @@ class ModeTests(SynchronousTestCase):
     def start(self, mode: str) -> Disks:
         """Start the daemon in a mode of the command line."""
         daemon = self.deployment.daemon
-        daemon.arguments = [*daemon.arguments, "--mode", mode]
+        daemon.add_arguments("--mode", mode)
         daemon.start()
         self.addCleanup(daemon.kill)
         return self.deployment
