@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 from attrs import frozen
@@ -44,7 +44,7 @@ def program() -> Command:
     return _command((), "", Options)
 
 
-def _command(words: tuple[str, ...], summary: str, parser: type[Any]) -> Command:
+def _command(words: tuple[str, ...], summary: str, parser: Callable[[], Any]) -> Command:
     made = parser()
     below = tuple(
         _command((*words, name), doc, options)

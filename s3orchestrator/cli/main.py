@@ -2,26 +2,61 @@
 
 from __future__ import annotations
 
+import gc
 import sys
 from collections.abc import Callable, Sequence
+from importlib import import_module
+from types import ModuleType
 from typing import Any, TextIO
 
+from attrs import frozen
 from twisted.python import usage
 
 from s3orchestrator import __version__
-from s3orchestrator.cli import admin, copy_ledger, demo, fsck, init, serve, validate
 from s3orchestrator.cli.explaining import CommandOptions
 
-Run = Callable[[Any, TextIO, TextIO], int]
 
-_RUNS: dict[str, Run] = {
-    "demo": demo.run,
-    "serve": serve.run,
-    "validate": validate.run,
-    "init": init.run,
-    "fsck": fsck.run,
-    "admin": admin.run,
-    "copy-ledger": copy_ledger.run,
+@frozen
+class Command:
+    """
+    A command by the name of its module, and in it that of its options.
+
+    The module is imported when the command is wanted: a daemon's takes half a second, for which
+    whoever asks one that is running need not wait.
+    """
+
+    _module: str
+    _options: str
+
+    def __call__(self) -> CommandOptions:
+        """Return its options, as a command line may set them."""
+        options: CommandOptions = getattr(self._imported(), self._options)()
+        return options
+
+    def run(self, options: Any, stdout: TextIO, stderr: TextIO) -> int:
+        """Run it; returns its exit status."""
+        status: int = self._imported().run(options, stdout, stderr)
+        return status
+
+    def _imported(self) -> ModuleType:
+        # What is imported stays, all of it: looking for garbage meanwhile took an eighth of the time.
+        is_collecting = gc.isenabled()
+        gc.disable()
+        try:
+            return import_module(f"s3orchestrator.cli.{self._module}")
+        finally:
+            if is_collecting:
+                gc.enable()
+
+
+_COMMANDS = {
+    "demo": Command("demo", "DemoOptions"),
+    "serve": Command("serve", "ServeOptions"),
+    "validate": Command("validate", "ValidateOptions"),
+    "init": Command("init", "InitOptions"),
+    "fsck": Command("fsck", "FsckOptions"),
+    "admin": Command("admin", "AdminOptions"),
+    "copy-ledger": Command("copy_ledger", "CopyLedgerOptions"),
 }
 
 
@@ -51,17 +86,17 @@ One S3 endpoint in front of many storage backends.
 To try it: s3orchestrator demo. To run it: s3orchestrator init, then s3orchestrator serve.
 Each command explains itself: s3orchestrator COMMAND --help."""
 
-    subCommands = [
-        ("demo", None, demo.DemoOptions, "Try it: three directories, three buckets, nothing to configure."),
-        ("serve", None, serve.ServeOptions, "Serve clients as a configuration file says."),
-        ("validate", None, validate.ValidateOptions, "Check a configuration file; every problem at once."),
-        ("init", None, init.InitOptions, "Write a configuration file that validates."),
-        ("fsck", None, fsck.FsckOptions, "Check the ledger, and compare it with the backends."),
-        ("admin", None, admin.AdminOptions, "Ask a running daemon, and have it do things."),
+    subCommands: Sequence[tuple[str, None, Callable[[], usage.Options], str]] = [
+        ("demo", None, _COMMANDS["demo"], "Try it: three directories, three buckets, nothing to configure."),
+        ("serve", None, _COMMANDS["serve"], "Serve clients as a configuration file says."),
+        ("validate", None, _COMMANDS["validate"], "Check a configuration file; every problem at once."),
+        ("init", None, _COMMANDS["init"], "Write a configuration file that validates."),
+        ("fsck", None, _COMMANDS["fsck"], "Check the ledger, and compare it with the backends."),
+        ("admin", None, _COMMANDS["admin"], "Ask a running daemon, and have it do things."),
         (
             "copy-ledger",
             None,
-            copy_ledger.CopyLedgerOptions,
+            _COMMANDS["copy-ledger"],
             "Copy the ledger into another database: SQLite or PostgreSQL.",
         ),
         ("version", None, _VersionOptions, "Print the version."),
@@ -93,7 +128,7 @@ def run(arguments: list[str], stdout: TextIO, stderr: TextIO) -> int:
         return 2
     if command == "help":
         return _explain(options.subOptions["command"], stdout, stderr)
-    return _RUNS[command](options.subOptions, stdout, stderr)
+    return _COMMANDS[command].run(options.subOptions, stdout, stderr)
 
 
 def _asking_for_help(options: Options) -> str:
@@ -107,7 +142,7 @@ def _explain(command: str | None, stdout: TextIO, stderr: TextIO) -> int:
     if command is not None and command not in parsers:
         stderr.write(f"s3orchestrator: there is no command {command!r}\nTry: s3orchestrator help\n")
         return 2
-    options: usage.Options = parsers[command]() if command else Options()  # type: ignore[no-untyped-call]
+    options = parsers[command]() if command else Options()  # type: ignore[no-untyped-call]
     stdout.write(f"{options}\n")
     return 0
 

@@ -26,6 +26,8 @@ from typing import Any
 _PDEATHSIG = 1
 _PRELOADED = (
     "s3orchestrator.cli.main",
+    "s3orchestrator.cli.serve",
+    "s3orchestrator.cli.fsck",
     "s3orchestrator.backends.s3",
     "s3orchestrator.testing.faults.__main__",
 )

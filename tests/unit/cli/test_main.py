@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from io import StringIO
 from unittest.mock import patch
 
@@ -52,6 +54,18 @@ class MainTests(SynchronousTestCase):
         printed = {self.run_command(*each)[1] for each in ways}
         self.assertEqual(len(printed), 1)
         self.assertIn("s3orchestrator", printed.pop())
+
+    def test_imports(self) -> None:
+        """
+        Whoever only asks a daemon does not wait for what a daemon is made of to be imported.
+        """
+        script = (
+            "import sys; from s3orchestrator.cli.main import run\n"
+            "assert run(['admin', 'status', '--help'], sys.stdout, sys.stderr) == 0\n"
+            "assert not {'s3orchestrator.app', 'twisted.internet.defer'} & set(sys.modules)"
+        )
+        ended = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False)
+        self.assertEqual((ended.returncode, ended.stderr), (0, ""))
 
     def test_superfluous_argument(self) -> None:
         """
