@@ -172,7 +172,9 @@ class IntegrityError(OrchestratorError):
 
 
 class StoreUnavailable(OrchestratorError):
-    """The ledger cannot be asked at the moment."""
+    """The ledger cannot be asked at the moment; `occasion` is the same for all whom one failure befell."""
+
+    occasion: int = 0  # one that nobody shares
 
 
 class TransactionUnclear(StoreUnavailable):

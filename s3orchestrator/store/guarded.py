@@ -40,9 +40,9 @@ class GuardedLedger:
     """
     An open ledger behind a breaker.
 
-    What counts against the database is that it did not answer, a COMMIT included. Refusals
-    are answers, and a caller that leaves says nothing. `chance` gives numbers from 0 to 1:
-    up to a quarter of `open_timeout` is added by it to each wait.
+    What counts against the database is that it did not answer, a COMMIT included, and once for all who
+    were to hear one answer. Refusals are answers, and a caller that leaves says nothing. `chance` gives
+    numbers from 0 to 1: up to a quarter of `open_timeout` is added by it to each wait.
 
     `on_away` and `on_back` hear of each change, in the order in which they were given; they
     must not block, and whatever they begin may already use the ledger.
@@ -61,6 +61,7 @@ class GuardedLedger:
     _on_back: list[Told] = field(init=False, factory=list)
     _is_closed: bool = field(init=False, default=False)
     _refusal: OrchestratorError | None = field(init=False, default=None)
+    _counted: int = field(init=False, default=0)  # the last occasion on which several failed
 
     def __attrs_post_init__(self) -> None:
         # The jitter is in our own timer: nobody else lets a probe through.
@@ -191,7 +192,9 @@ class GuardedLedger:
 
     def _note(self, made: Pass, error: BaseException) -> None:
         if isinstance(error, StoreUnavailable):
-            self._breaker.failed(made, self._clock.seconds())
+            if not error.occasion or error.occasion != self._counted:
+                self._counted = error.occasion
+                self._breaker.failed(made, self._clock.seconds())
         elif isinstance(error, OrchestratorError | S3Error):
             self._breaker.succeeded(made)
         else:  # the caller left, or it is a mistake of ours: neither tells of the database

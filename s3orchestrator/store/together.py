@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Coroutine, Mapping, Sequence
+from itertools import count
 from typing import Any
 
 from attrs import define, field
@@ -17,6 +18,8 @@ from twisted.python.failure import Failure
 from s3orchestrator.concurrency import start
 from s3orchestrator.errors import StoreUnavailable
 from s3orchestrator.interfaces import Row
+
+_occasions = count(1)
 
 AT_MOST = 100  # as in a batch delete: the first should not wait long for the last
 
@@ -57,8 +60,9 @@ class Together:
         try:
             answers = await self._ask([parameters for parameters, _ in waiting])
         except StoreUnavailable as error:
+            occasion = next(_occasions)
             for _, answer in waiting:
-                answer.errback(Failure(type(error)(str(error))))
+                answer.errback(Failure(_told(error, occasion)))
         except Exception as error:
             # None of them is a cancellation: who asked can only cancel an answer of its own.
             if len(waiting) == 1:
@@ -69,6 +73,13 @@ class Together:
         else:
             for (_, answer), rows in zip(waiting, answers, strict=True):
                 answer.callback(rows)
+
+
+def _told(error: StoreUnavailable, occasion: int) -> StoreUnavailable:
+    """Return what one of many hears: an exception that several raise collects their tracebacks."""
+    told = type(error)(str(error))
+    told.occasion = occasion
+    return told
 
 
 def _still_there(waiting: Sequence[_Wanted]) -> list[_Wanted]:
