@@ -90,7 +90,9 @@ class Instances:
     def start(self) -> None:
         """Start all of them; from the second time on, clients are let in again by the same door."""
         for member in self.members:
-            member.start()
+            member.begin()
+        for member in self.members:
+            member.await_ready()
         if self._balancer is None:
             self._balancer = Balancer(self.port, [member.port for member in self.members])
             self._balancer.start()

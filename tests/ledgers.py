@@ -59,10 +59,10 @@ class Places:
         """What the configuration says: several daemons read the same file, and each its own environment."""
         return str(self.ports[0]) if len(self.ports) == 1 else "${S3O_PORT}"
 
-    def daemons(self, config: Path, directory: Path) -> Daemon | Instances:
+    def daemons(self, config: Path, directory: Path, kind: type[Daemon] = Daemon) -> Daemon | Instances:
         """Return what serves `config`; its logs are in `directory`."""
         made = [
-            Daemon(
+            kind(
                 ["serve", "--config", str(config)],
                 port,
                 directory / f"serve{number or ''}.log",

@@ -103,12 +103,21 @@ class Daemon:
 
     def start(self) -> None:
         """Start it, and return once `/health/ready` says so."""
+        self.begin()
+        self.await_ready()
+
+    def begin(self) -> None:
+        """Start it, for `await_ready`: where there are several, they start together."""
         assert self._process is None, "it is running"
         # Or it would be taken for ours; and README's port may be wanted by more than one run of these tests.
         wait_until(self._port_is_free, f"somebody else listens on port {self.port}")
         self._let_workers_serve()
         self._process = self._spawn()
         atexit.register(self.kill)
+
+    def await_ready(self) -> None:
+        """Return once `/health/ready` says that it is."""
+        assert self._process is not None, "it is not running"
         try:
             wait_until(self._is_ready_or_gone, f"not ready\n{self.tail()}")
             assert self._process.poll() is None, f"ended with {self._process.returncode}\n{self.tail()}"

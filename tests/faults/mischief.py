@@ -13,7 +13,7 @@ from attrs import define, evolve, field, frozen
 
 from s3orchestrator.testing.faults.relay import Act, Fault, Relay, Way, lost_answer
 from tests.faults.database import Database
-from tests.faults.site import ForkedDaemon
+from tests.faults.site import FaultyDaemon
 
 _DYING = 2.0  # seconds in which a crash point is awaited; after that it is killed wherever it is
 
@@ -69,7 +69,7 @@ def schedule(seed: int, daemons: int, relays: int, *, database: bool = False) ->
 class Mischief:
     """Does the steps of a schedule, and counts what happened."""
 
-    daemons: Sequence[ForkedDaemon]
+    daemons: Sequence[FaultyDaemon]
     relays: Sequence[Relay]
     database: Database | None = None
     happened: Counter[str] = field(init=False, factory=Counter)

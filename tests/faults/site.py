@@ -7,24 +7,22 @@ import signal
 import subprocess
 import tempfile
 from collections.abc import Mapping, Sequence
-from functools import cache
 from hashlib import sha256
 from pathlib import Path
 
 from attrs import define, frozen
 
 from s3orchestrator.testing.faults.client import Client, listed
-from s3orchestrator.testing.faults.forking import Forked, ForkServer
+from tests.forked import PROGRAM, ForkedDaemon, fork_server
 from tests.instances import Instances
 from tests.ledgers import Choice
 from tests.ledgers import ledger as ledger_of
 from tests.ports import free_port
-from tests.running import Daemon, Deployment, DirectoryStorage, Storage, wait_until
+from tests.running import Deployment, DirectoryStorage, Process, Storage, wait_until
 
 BUCKET = "photos"
 QUIET_MS = 1000
 
-_SERVE = "s3orchestrator.cli.main"
 _FAULTY = "s3orchestrator.testing.faults.__main__"
 
 _CONFIGURATION = """\
@@ -43,12 +41,6 @@ buckets:
 """
 
 
-@cache
-def fork_server() -> ForkServer:
-    """One for all tests of a process; it ends with it."""
-    return ForkServer().start()
-
-
 @frozen
 class Place:
     """Somewhere for a backend: its lines in the configuration, and the way to look behind it."""
@@ -63,22 +55,16 @@ def disk(path: Path) -> Place:
 
 
 @define(eq=False)
-class ForkedDaemon(Daemon):
-    """A daemon that is a fork. `kill_at` and `when` tell a crash point; without, it is plain `serve`."""
+class FaultyDaemon(ForkedDaemon):
+    """With `points` it dies at one of them, which `kill_at` and `when` tell; without, it is plain `serve`."""
 
     points: Path | None = None
     kill_at: int = 0
     when: str = "before"
     waits: bool = True
 
-    def _spawn(self) -> Forked:
-        return fork_server().run(
-            _SERVE if self.points is None else _FAULTY,
-            [*self.arguments] if self.points is None else self._faulty(),
-            self.log,
-            environment=self.environment,
-            directory=self.directory,
-        )
+    def _spawn(self) -> Process:
+        return super()._spawn() if self.points is None else self._fork(_FAULTY, *self._faulty())
 
     def _faulty(self) -> list[str]:
         wait = ["--wait-for-signal"] if self.waits else []
@@ -126,7 +112,7 @@ class Site(Deployment):
     """A deployment of any ledger and any backends, in a directory of its own."""
 
     directory: Path
-    members: Sequence[ForkedDaemon]
+    members: Sequence[FaultyDaemon]
 
     def client(self, bucket: str = BUCKET, patience: float = 10.0, member: int = 0) -> Client:
         """A client of one of the daemons, with a connection of its own."""
@@ -153,7 +139,7 @@ class Site(Deployment):
         arguments = ["fsck", "--config", str(self.config_path), *options]
         with tempfile.NamedTemporaryFile(dir=self.directory) as output:
             environment = {"S3O_PORT": "1", **os.environ}  # whose port does not matter
-            running = fork_server().run(_SERVE, arguments, Path(output.name), environment=environment)
+            running = fork_server().run(PROGRAM, arguments, Path(output.name), environment=environment)
             status = running.wait(120)
             lines = output.read().decode().splitlines(keepends=True)
         findings = [line for line in lines if not line.startswith("s3orchestrator: warning:")]
@@ -205,9 +191,9 @@ def site(
     )
 
 
-def _member(config: Path, number: int) -> ForkedDaemon:
+def _member(config: Path, number: int) -> FaultyDaemon:
     port = free_port()
-    return ForkedDaemon(
+    return FaultyDaemon(
         ["serve", "--config", str(config)],
         port,
         config.parent / f"serve{number or ''}.log",

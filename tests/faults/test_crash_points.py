@@ -19,7 +19,8 @@ from twisted.trial.unittest import SynchronousTestCase
 from s3orchestrator.testing.faults.client import NoAnswer
 from tests.faults.relayed import stored_on
 from tests.faults.scenarios import SCENARIOS, Scenario
-from tests.faults.site import BUCKET, Place, Site, contents, disks, fork_server, site
+from tests.faults.site import BUCKET, Place, Site, contents, disks, site
+from tests.forked import fork_server
 from tests.ledgers import ledger
 from tests.running import wait_until
 from tests.servers import radosgw

@@ -18,7 +18,8 @@ from s3orchestrator.testing.faults.client import Client, NoAnswer, Reply, upload
 from s3orchestrator.testing.faults.relay import Act, Fault, Relay, Way, lost_answer
 from tests.faults.relayed import Relayed
 from tests.faults.scenarios import SCENARIOS, STATE, Scenario, content
-from tests.faults.site import contents, fork_server, site
+from tests.faults.site import contents, site
+from tests.forked import fork_server
 from tests.running import wait_until
 from tests.servers import SERVERS, Server
 

@@ -11,10 +11,11 @@ from typing import Any
 
 from twisted.trial.unittest import SynchronousTestCase
 
+from tests.forked import ForkedDaemon
 from tests.integration.disks import BUCKET, Disks
 from tests.ledgers import ledger
 from tests.ports import free_port
-from tests.running import COMMAND, Answer, Daemon, DirectoryStorage, fetch
+from tests.running import COMMAND, Answer, DirectoryStorage, fetch
 
 TOKEN = "a-token-that-is-long-enough"
 
@@ -22,7 +23,7 @@ _CONFIGURATION = """\
 server: {{listen_addr: "127.0.0.1:{port}"{server}}}
 {ledger}
 routing_strategy: spread
-write_path: {{quiet_period: 2s}}
+write_path: {{quiet_period: 1s}}
 backends:
   - {{name: disk1, type: directory, path: "{directory}/disk1", quota_bytes: 1GB}}
   - {{name: disk2, type: directory, path: "{directory}/disk2", quota_bytes: 1GB}}
@@ -54,7 +55,9 @@ class AdminCase(SynchronousTestCase):
                 server=self.server,
             )
         )
-        self.daemon = Daemon(["serve", "--config", str(self.config)], port, self.directory / "serve.log")
+        self.daemon = ForkedDaemon(
+            ["serve", "--config", str(self.config)], port, self.directory / "serve.log"
+        )
         disks = {name: DirectoryStorage(self.directory / name) for name in ("disk1", "disk2")}
         self.deployment = Disks(self.config, self.daemon, self.ledger.rows, disks, self.directory)
         self.addCleanup(self.daemon.kill)

@@ -14,8 +14,9 @@ from attrs import define, field
 from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError
 
+from tests.forked import ForkedDaemon
 from tests.ledgers import CHOSEN, Places, ledger
-from tests.running import Deployment, DirectoryStorage
+from tests.running import Daemon, Deployment, DirectoryStorage
 
 T = TypeVar("T")
 
@@ -27,7 +28,7 @@ _CONFIGURATION = """\
 server: {{listen_addr: "127.0.0.1:{port}", log_level: info}}
 {ledger}
 routing_strategy: spread
-write_path: {{quiet_period: 2s, pending_pattern: {{reaper_interval: 1s, min_age: 1s}}}}
+write_path: {{quiet_period: 1s, pending_pattern: {{reaper_interval: 1s, min_age: 1s}}}}
 backends:
   - {{name: disk1, type: directory, path: "{disk1}", quota_bytes: {quota}}}
   - {{name: disk2, type: directory, path: "{disk2}", quota_bytes: {quota}}}
@@ -76,6 +77,7 @@ def disks(
     disk1: Path | None = None,
     disk2: Path | None = None,
     driver: str = CHOSEN,
+    kind: type[Daemon] = ForkedDaemon,
 ) -> Disks:
     """Write a configuration below `directory`; nothing is started yet."""
     directory.mkdir(parents=True, exist_ok=True)
@@ -85,7 +87,7 @@ def disks(
     config.write_text(_CONFIGURATION.format(ledger=chosen.line, port=listening.port, quota=quota, **places))
     return Disks(
         config,
-        listening.daemons(config, directory),
+        listening.daemons(config, directory, kind),
         chosen.rows,
         {name: DirectoryStorage(path) for name, path in places.items()},
         directory,

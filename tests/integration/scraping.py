@@ -13,6 +13,7 @@ from botocore.exceptions import ClientError
 from prometheus_client.parser import text_string_to_metric_families
 
 from tests.clients.deployment import boto3_client
+from tests.forked import ForkedDaemon
 from tests.ledgers import ledger
 from tests.ports import free_port
 from tests.running import PATIENCE, Answer, Daemon, LedgerRows, fetch
@@ -136,7 +137,7 @@ def scrapees(
         port, other = free_port(), free_port()
         environment = {**os.environ, "S3O_PORT": str(port), "S3O_METRICS_PORT": str(other)}
         log = directory / f"daemon-{number}.log"
-        daemon = Daemon(["serve", "--config", str(config)], port, log, environment)
+        daemon = ForkedDaemon(["serve", "--config", str(config)], port, log, environment)
         page = f"http://127.0.0.1:{other if own_listener else port}{path}"
         found.append(Scrapee(daemon, page, chosen.rows))
     return found

@@ -13,6 +13,7 @@ import boto3
 from botocore.config import Config
 from twisted.trial.unittest import SynchronousTestCase
 
+from tests.forked import ForkedDaemon
 from tests.ledgers import ledger
 from tests.ports import free_port
 from tests.running import Daemon, DirectoryStorage, fsck, wait_until
@@ -47,7 +48,7 @@ class InstancesTests(SynchronousTestCase):
     def daemon(self, log: Path) -> Daemon:
         port = free_port()
         environment = {**os.environ, "S3O_PORT": str(port)}
-        return Daemon(["serve", "--config", str(self.config)], port, log, environment)
+        return ForkedDaemon(["serve", "--config", str(self.config)], port, log, environment)
 
     def client(self, daemon: Daemon) -> Any:
         return boto3.client(

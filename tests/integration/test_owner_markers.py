@@ -18,6 +18,7 @@ from botocore.exceptions import ClientError
 from twisted.trial.unittest import SynchronousTestCase
 
 from tests import servers
+from tests.forked import ForkedDaemon
 from tests.integration.disks import at_once, digest
 from tests.ledgers import ledger
 from tests.ports import free_port
@@ -64,7 +65,7 @@ class Site:
         port = free_port()
         environment = {**os.environ, "S3O_PORT": str(port)}
         log = self.directory / f"{name}.log"
-        return Daemon(["serve", "--config", str(self.config)], port, log, environment)
+        return ForkedDaemon(["serve", "--config", str(self.config)], port, log, environment)
 
 
 def client_of(daemon: Daemon) -> Any:

@@ -61,7 +61,7 @@ class ServeCase(SynchronousTestCase):
 
     def setUp(self) -> None:
         self.directory = Path(self.mktemp()).absolute()
-        self.deployment: Disks = disks(self.directory, driver="sqlite")
+        self.deployment: Disks = disks(self.directory, driver="sqlite", kind=Daemon)
         self.addCleanup(self.deployment.daemon.kill)
 
     @property
@@ -83,7 +83,7 @@ class StartTests(ServeCase):
     def test_second_daemon(self) -> None:
         """A ledger has one daemon; the second says so, and the first goes on."""
         self.daemon.start()
-        other = disks(self.directory / "other", driver="sqlite")
+        other = disks(self.directory / "other", driver="sqlite", kind=Daemon)
         text = self.deployment.configuration()
         port = text[text.index("127.0.0.1:") :].split('"')[0]
         other_port = other.configuration()
@@ -264,7 +264,11 @@ class FullDiskTests(ServeCase):
 
     def test_backends_full(self) -> None:
         """What does not fit is refused, small or large; what is there is read; what goes makes room."""
-        self.serve(disks(self.directory, disk1=self.small / "1", disk2=self.small / "2", driver="sqlite"))
+        self.serve(
+            disks(
+                self.directory, disk1=self.small / "1", disk2=self.small / "2", driver="sqlite", kind=Daemon
+            )
+        )
         statuses = [self.put(f"k{number}", MIB) for number in range(27)]
         self.assertGreater(statuses.count(200), 15)
         self.assertLessEqual(set(statuses), {200, 503, 507})
@@ -279,7 +283,7 @@ class FullDiskTests(ServeCase):
 
     def test_ledger_full_too(self) -> None:
         """With no byte left nothing is lost; with room again everything goes on, without a restart."""
-        self.serve(disks(self.small, driver="sqlite"))
+        self.serve(disks(self.small, driver="sqlite", kind=Daemon))
         for number in range(5):
             self.assertEqual(self.put(f"k{number}", 10_000), 200)
         filler = self.small / "filler"
