@@ -15,6 +15,7 @@ from s3orchestrator.testing.faults.forking import ForkServer
 from tests.running import Daemon, Process
 
 PROGRAM = "s3orchestrator.cli.main"
+FAULTY = "s3orchestrator.testing.faults.__main__"  # the same, told when to die
 
 
 @cache

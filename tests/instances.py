@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import closing, suppress
 from itertools import cycle
 from pathlib import Path
@@ -70,6 +70,7 @@ class Instances:
 
     members: Sequence[Daemon]
     port: int
+    leaving: list[Callable[[], object]] = field(init=False, factory=list)  # see `Daemon`
     _balancer: Balancer | None = field(init=False, default=None)
 
     @property
@@ -99,6 +100,8 @@ class Instances:
 
     def stop(self) -> None:
         """Stop all of them in order."""
+        for leave in self.leaving:
+            leave()
         for member in self.members:
             member.stop()
 

@@ -79,6 +79,8 @@ class Daemon:
     log: Path
     environment: Mapping[str, str] = field(factory=lambda: dict(os.environ))
     directory: Path | None = None
+    # What clients do before it is told to stop: for who has just asked something it waits a second.
+    leaving: list[Callable[[], object]] = field(init=False, factory=list)
     _process: Process | None = field(init=False, default=None)
 
     @property
@@ -149,6 +151,8 @@ class Daemon:
         if self._process is None:
             return
         process, self._process = self._process, None
+        for leave in self.leaving:
+            leave()
         process.send_signal(signal.SIGTERM)
         try:
             status = process.wait(PATIENCE)

@@ -13,7 +13,7 @@ from pathlib import Path
 from attrs import define, frozen
 
 from s3orchestrator.testing.faults.client import Client, listed
-from tests.forked import PROGRAM, ForkedDaemon, fork_server
+from tests.forked import FAULTY, PROGRAM, ForkedDaemon, fork_server
 from tests.instances import Instances
 from tests.ledgers import Choice
 from tests.ledgers import ledger as ledger_of
@@ -23,7 +23,6 @@ from tests.running import Deployment, DirectoryStorage, Process, Storage, wait_u
 BUCKET = "photos"
 QUIET_MS = 1000
 
-_FAULTY = "s3orchestrator.testing.faults.__main__"
 
 _CONFIGURATION = """\
 server: {{listen_addr: "127.0.0.1:${{S3O_PORT}}", log_level: info, backend_timeout: {timeout}}}
@@ -64,7 +63,7 @@ class FaultyDaemon(ForkedDaemon):
     waits: bool = True
 
     def _spawn(self) -> Process:
-        return super()._spawn() if self.points is None else self._fork(_FAULTY, *self._faulty())
+        return super()._spawn() if self.points is None else self._fork(FAULTY, *self._faulty())
 
     def _faulty(self) -> list[str]:
         wait = ["--wait-for-signal"] if self.waits else []

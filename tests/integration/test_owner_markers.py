@@ -6,7 +6,6 @@ import json
 import os
 import sqlite3
 import subprocess
-import sys
 from contextlib import closing
 from pathlib import Path
 from typing import Any
@@ -18,7 +17,7 @@ from botocore.exceptions import ClientError
 from twisted.trial.unittest import SynchronousTestCase
 
 from tests import servers
-from tests.forked import ForkedDaemon
+from tests.forked import FAULTY, ForkedDaemon, fork_server
 from tests.integration.disks import at_once, digest
 from tests.ledgers import ledger
 from tests.ports import free_port
@@ -69,7 +68,7 @@ class Site:
 
 
 def client_of(daemon: Daemon) -> Any:
-    return boto3.client(
+    client = boto3.client(
         "s3",
         endpoint_url=daemon.endpoint,
         region_name="us-east-1",
@@ -77,6 +76,8 @@ def client_of(daemon: Daemon) -> Any:
         aws_secret_access_key="photossecret",
         config=Config(retries={"total_max_attempts": 1}, s3={"addressing_style": "path"}),
     )
+    daemon.leaving.append(client.close)
+    return client
 
 
 class MarkerCase(SynchronousTestCase):
@@ -215,15 +216,14 @@ class CrashTests(MarkerCase):
         """Killed at any of the first effects on the world, a daemon starts again, and has its bucket."""
         for number in range(1, 14):
             site = self.site(f"crash{number}", self.server.make_bucket())
-            command = [sys.executable, "-m", "s3orchestrator.testing.faults", "--config", str(site.config)]
-            dying = subprocess.run(
-                [*command, "--kill-at", str(number), "--when", "after" if number % 2 else "before"],
-                env={**os.environ, "S3O_PORT": str(free_port())},
-                capture_output=True,
-                timeout=60,
-                check=False,
+            when = "after" if number % 2 else "before"
+            dying = fork_server().run(
+                FAULTY,
+                ["--config", str(site.config), "--kill-at", str(number), "--when", when],
+                site.directory / "dying.log",
+                environment={**os.environ, "S3O_PORT": str(free_port())},
             )
-            self.assertEqual(dying.returncode, -9)
+            self.assertEqual(dying.wait(60), -9)
             daemon = self.started(site)
             client_of(daemon).put_object(Bucket="photos", Key="k", Body=b"data")
             self.assertEqual(self.status_of(site, daemon)[0]["standing"], "ours", number)
