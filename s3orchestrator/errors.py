@@ -172,13 +172,17 @@ class IntegrityError(OrchestratorError):
 
 
 class StoreUnavailable(OrchestratorError):
-    """The ledger cannot be asked at the moment; `occasion` is the same for all whom one failure befell."""
-
-    occasion: int = 0  # one that nobody shares
+    """The ledger cannot be asked at the moment."""
 
 
 class TransactionUnclear(StoreUnavailable):
-    """A COMMIT got no answer: the change may or may not have happened."""
+    """
+    A COMMIT got no answer: the change may or may not have happened.
+
+    `occasion` is the same for all who shared it, 0 where nobody did.
+    """
+
+    occasion: int = 0
 
 
 class LedgerInUse(OrchestratorError):

@@ -20,7 +20,7 @@ from zope.interface import implementer
 
 from s3orchestrator.concurrency import start
 from s3orchestrator.domain.breaker import STALE_AFTER, Breaker, Pass, State
-from s3orchestrator.errors import OrchestratorError, StoreUnavailable
+from s3orchestrator.errors import OrchestratorError, StoreUnavailable, TransactionUnclear
 from s3orchestrator.interfaces import ILocks, ITransaction, Row
 from s3orchestrator.protocol.errors import S3Error
 from s3orchestrator.store.operations import ILedger, Operations
@@ -40,8 +40,8 @@ class GuardedLedger:
     """
     An open ledger behind a breaker.
 
-    What counts against the database is that it did not answer, a COMMIT included, and once for all who
-    were to hear one answer. Refusals are answers, and a caller that leaves says nothing. `chance` gives
+    What counts against the database is that it did not answer, a COMMIT included: one that several
+    shared counts once. Refusals are answers, and a caller that leaves says nothing. `chance` gives
     numbers from 0 to 1: up to a quarter of `open_timeout` is added by it to each wait.
 
     `on_away` and `on_back` hear of each change, in the order in which they were given; they
@@ -61,7 +61,7 @@ class GuardedLedger:
     _on_back: list[Told] = field(init=False, factory=list)
     _is_closed: bool = field(init=False, default=False)
     _refusal: OrchestratorError | None = field(init=False, default=None)
-    _counted: int = field(init=False, default=0)  # the last occasion on which several failed
+    _counted: int = field(init=False, default=0)  # the last occasion on which several heard nothing
 
     def __attrs_post_init__(self) -> None:
         # The jitter is in our own timer: nobody else lets a probe through.
@@ -192,13 +192,19 @@ class GuardedLedger:
 
     def _note(self, made: Pass, error: BaseException) -> None:
         if isinstance(error, StoreUnavailable):
-            if not error.occasion or error.occasion != self._counted:
-                self._counted = error.occasion
+            if not self._was_counted(error):
                 self._breaker.failed(made, self._clock.seconds())
         elif isinstance(error, OrchestratorError | S3Error):
             self._breaker.succeeded(made)
         else:  # the caller left, or it is a mistake of ours: neither tells of the database
             self._breaker.abandoned(made, self._clock.seconds())
+
+    def _was_counted(self, error: StoreUnavailable) -> bool:
+        """Tell whether it is about a COMMIT that another one was about: one connection may have ended."""
+        if not isinstance(error, TransactionUnclear) or not error.occasion:
+            return False
+        before, self._counted = self._counted, error.occasion
+        return before == error.occasion
 
     # --- away and back
 

@@ -16,7 +16,7 @@ from twisted.internet.defer import Deferred
 from twisted.python.failure import Failure
 
 from s3orchestrator.concurrency import start
-from s3orchestrator.errors import StoreUnavailable
+from s3orchestrator.errors import StoreUnavailable, TransactionUnclear
 from s3orchestrator.interfaces import Row
 
 _occasions = count(1)
@@ -78,7 +78,8 @@ class Together:
 def _told(error: StoreUnavailable, occasion: int) -> StoreUnavailable:
     """Return what one of many hears: an exception that several raise collects their tracebacks."""
     told = type(error)(str(error))
-    told.occasion = occasion
+    if isinstance(told, TransactionUnclear):
+        told.occasion = occasion
     return told
 
 

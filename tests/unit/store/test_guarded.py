@@ -110,18 +110,18 @@ class GuardedLedgerTests(SynchronousTestCase):
         self.assertEqual(len(critical), 1)
 
     def test_one_occasion(self) -> None:
-        """What fails for many at once has failed once."""
+        """A COMMIT that many share has failed once."""
         for number in range(THRESHOLD):
             self.assertFalse(self.ledger.is_away, number)
 
             async def shared(tx: ITransaction, occasion: int = number + 1) -> None:
-                error = StoreUnavailable("one answer for many")
+                error = TransactionUnclear("one answer for many")
                 error.occasion = occasion
                 raise error
 
             for _ in range(2 * THRESHOLD):
                 if not self.ledger.is_away:
-                    self.fails(work=shared)
+                    self.fails(TransactionUnclear, shared)
         self.assertTrue(self.ledger.is_away)
 
     def test_away_after_failures_in_a_row(self) -> None:
