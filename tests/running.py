@@ -2,7 +2,8 @@
 The installed program as a user runs it, and a look behind it once it has stopped.
 
 Nothing here goes through our own code where that could agree with itself: processes are
-started by their command, directories are walked, S3 backends are asked by boto3.
+started by their command, or fork from one that has imported it (`tests.forked`), directories
+are walked, S3 backends are asked by boto3.
 """
 
 from __future__ import annotations
