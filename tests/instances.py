@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from contextlib import closing, suppress
 from itertools import cycle
 from pathlib import Path
 from typing import Any
+from weakref import WeakSet
 
 from attrs import define, field
 
@@ -70,7 +71,7 @@ class Instances:
 
     members: Sequence[Daemon]
     port: int
-    leaving: list[Callable[[], object]] = field(init=False, factory=list)  # see `Daemon`
+    clients: WeakSet[Any] = field(init=False, factory=WeakSet)  # see `Daemon`
     _balancer: Balancer | None = field(init=False, default=None)
 
     @property
@@ -100,8 +101,8 @@ class Instances:
 
     def stop(self) -> None:
         """Stop all of them in order."""
-        for leave in self.leaving:
-            leave()
+        for client in self.clients:
+            client.close()
         for member in self.members:
             member.stop()
 

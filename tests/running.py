@@ -24,6 +24,7 @@ from functools import partial
 from hashlib import sha256
 from pathlib import Path
 from typing import Any, Protocol
+from weakref import WeakSet
 
 from attrs import define, field, frozen
 
@@ -80,8 +81,8 @@ class Daemon:
     log: Path
     environment: Mapping[str, str] = field(factory=lambda: dict(os.environ))
     directory: Path | None = None
-    # What clients do before it is told to stop: for who has just asked something it waits a second.
-    leaving: list[Callable[[], object]] = field(init=False, factory=list)
+    # Clients that leave before it is told to stop: for who has just asked something it waits a second.
+    clients: WeakSet[Any] = field(init=False, factory=WeakSet)
     _process: Process | None = field(init=False, default=None)
 
     @property
@@ -152,8 +153,8 @@ class Daemon:
         if self._process is None:
             return
         process, self._process = self._process, None
-        for leave in self.leaving:
-            leave()
+        for client in self.clients:
+            client.close()
         process.send_signal(signal.SIGTERM)
         try:
             status = process.wait(PATIENCE)

@@ -60,7 +60,7 @@ class Disks(Deployment):
                 read_timeout=30,
             ),
         )
-        self.daemon.leaving.append(client.close)
+        self.daemon.clients.add(client)
         return client
 
     def restart(self) -> None:

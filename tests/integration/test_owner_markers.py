@@ -76,7 +76,7 @@ def client_of(daemon: Daemon) -> Any:
         aws_secret_access_key="photossecret",
         config=Config(retries={"total_max_attempts": 1}, s3={"addressing_style": "path"}),
     )
-    daemon.leaving.append(client.close)
+    daemon.clients.add(client)
     return client
 
 
