@@ -189,6 +189,10 @@ class LedgerInUse(OrchestratorError):
     """Another process holds this ledger."""
 
 
+class LedgerMisplaced(OrchestratorError):
+    """The ledger is where a backend keeps objects; it was not opened."""
+
+
 class LedgerTooNew(OrchestratorError):
     """A newer release has changed the ledger in a way that this one would damage."""
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable
 from functools import partial
+from pathlib import Path
 from random import Random
 from typing import Any, Protocol, TypeVar
 
@@ -12,7 +13,7 @@ import attrs
 from attrs import define, frozen
 
 from s3orchestrator.config.sections import Config
-from s3orchestrator.errors import StoreUnavailable
+from s3orchestrator.errors import LedgerMisplaced, StoreUnavailable
 from s3orchestrator.interfaces import ILocks, Traits
 from s3orchestrator.store.blobs import Blobs
 from s3orchestrator.store.buckets import Buckets
@@ -91,6 +92,7 @@ async def open_ledger(config: Config, reactor: Any, *, make: bool = True, is_sha
     `is_shared`: whether there will be other processes that have an SQLite ledger from us.
 
     :raises LedgerInUse: another process has it.
+    :raises LedgerMisplaced: it is in the directory of a backend.
     :raises StoreUnavailable: it cannot be reached, or there is no such database.
     """
     lease = config.cleanup_queue.claim_grace_period
@@ -102,7 +104,23 @@ async def open_ledger(config: Config, reactor: Any, *, make: bool = True, is_sha
     path = config.database.path
     if not make and not os.path.exists(path):
         raise StoreUnavailable(f"there is no ledger at {path}: is database.path right?")
+    _keep_apart(config)
     return SqliteDatabase(path, reactor, lease=lease if is_shared else None).open()
+
+
+def _keep_apart(config: Config) -> None:
+    """
+    See that an SQLite ledger is in no backend, where it would be a stray and be deleted with the strays.
+
+    The configuration was checked by names; here links are followed.
+    """
+    ledger = Path(config.database.path).resolve()
+    for backend in config.backends:
+        if backend.type == "directory" and ledger.is_relative_to(Path(backend.path).resolve()):
+            raise LedgerMisplaced(
+                f'the ledger, "{ledger}", is inside of backend "{backend.name}", where only objects may be: '
+                "move it and the files beside it elsewhere, and change database.path"
+            )
 
 
 def shared_ledger(config: Config, reactor: Any, link: Link) -> SharedLedger:
