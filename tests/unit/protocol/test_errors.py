@@ -49,6 +49,7 @@ TRANSLATIONS: list[tuple[Exception, str, int, dict[str, Any]]] = [
 BEFORE_ANY_REQUEST = (
     errors.OrchestratorError,
     errors.LedgerInUse,
+    errors.LedgerMisplaced,
     errors.LedgerTooNew,
     errors.LedgerIncomplete,
     errors.LedgerNotEmpty,
