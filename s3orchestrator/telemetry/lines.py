@@ -24,7 +24,7 @@ _SECRET_NAMES = re.compile(r"secret|password|passwd|token|authorization|signatur
 
 # Presigned addresses and Authorization headers carry these, also in the midst of a message. Some clients
 # encode the whole of an address as a path.
-_SECRET_TEXT = re.compile(r"((?:ignature|-[Tt]oken)\s*(?:[=:]|%3[AaDd])\s*)[^&\s\"',}\\]+")
+_SECRET_TEXT = re.compile(r"((?:ignature|-[Tt]oken)\s*(?:[=:]|(?i:%3[ad]))\s*)[^&\s\"',}\\]+")
 
 _HIDDEN = "***"
 
