@@ -84,7 +84,7 @@ class UnderWay:
 @define(eq=False)
 class Looks:
     """
-    Which loose ends were looked at when.
+    Which loose ends were looked at when. There may be several looks at a time.
 
     What a caller asked for that has left may not have begun yet. And a COMMIT that got no answer may still
     be under way, and nobody sees what it does before its end.
@@ -105,7 +105,9 @@ class Looks:
         :param latest: the number of the look's own transaction.
         :param earliest: that of the earliest one that had not ended when the look began.
         """
-        settled = {end for end in ends if self._first.setdefault(end, latest) <= earliest}
+        # Another look may have settled some meanwhile.
+        left = [end for end in ends if end in self._noticed]
+        settled = {end for end in left if self._first.setdefault(end, latest) <= earliest}
         for end in settled:
             del self._first[end], self._noticed[end]
         return settled

@@ -21,7 +21,7 @@ from s3orchestrator.protocol.metadata import ObjectMetadata
 from s3orchestrator.store.blobs import Blobs
 from s3orchestrator.store.buckets import Buckets
 from s3orchestrator.store.fsck import check
-from s3orchestrator.store.operations import ILedger, Operations
+from s3orchestrator.store.operations import ILedger, Left, LooseEnd, Operations
 from s3orchestrator.store.sqlite import IN_MEMORY, SqliteDatabase
 from s3orchestrator.store.versions import Versions
 
@@ -233,3 +233,22 @@ class LeavingTests(TestCase):
         self.assertEqual((await blobs.usage())[0].reserved, 10)
         await blobs.end_rests(10)
         self.assertEqual((await blobs.usage())[0].reserved, 0)
+
+
+class TogetherTests(TestCase):
+    """Services that look at the same time."""
+
+    async def test_two_looks(self) -> None:
+        """
+        What one of them has settled the other leaves alone.
+        """
+        from twisted.internet import reactor
+
+        ledger = SqliteDatabase(self.mktemp(), reactor).open()
+        self.addCleanup(lambda: start(ledger.close()))
+        blobs = Blobs(ledger, traits_of=lambda _: TRAITS, quiet_period=QUIET)
+        ledger.operations.loose_ends.append(LooseEnd(Left.RESERVATION, 1))
+        looking = [start(blobs.tie_up()), start(blobs.end_rests(10))]
+        for each in looking:
+            await each
+        self.assertEqual(ledger.operations.loose_ends, [])
