@@ -114,9 +114,10 @@ def _keep_apart(config: Config) -> None:
 
     The configuration was checked by names; here links are followed.
     """
-    ledger = Path(config.database.path).resolve()
+    # `Path.resolve` would fail where links lead in a circle, which is for the backend to say.
+    ledger = Path(os.path.realpath(config.database.path))
     for backend in config.backends:
-        if backend.type == "directory" and ledger.is_relative_to(Path(backend.path).resolve()):
+        if backend.type == "directory" and ledger.is_relative_to(os.path.realpath(backend.path)):
             raise LedgerMisplaced(
                 f'the ledger, "{ledger}", is inside of backend "{backend.name}", where only objects may be: '
                 "move it and the files beside it elsewhere, and change database.path"
