@@ -92,7 +92,7 @@ async def open_ledger(config: Config, reactor: Any, *, make: bool = True, is_sha
     `is_shared`: whether there will be other processes that have an SQLite ledger from us.
 
     :raises LedgerInUse: another process has it.
-    :raises LedgerMisplaced: it is in the directory of a backend.
+    :raises LedgerMisplaced: it is in the directory of a backend; for who does not make one only.
     :raises StoreUnavailable: it cannot be reached, or there is no such database.
     """
     lease = config.cleanup_queue.claim_grace_period
@@ -102,9 +102,10 @@ async def open_ledger(config: Config, reactor: Any, *, make: bool = True, is_sha
 
         return await PostgresDatabase.of(config.database, reactor, lease).open(make=make)
     path = config.database.path
-    if not make and not os.path.exists(path):
-        raise StoreUnavailable(f"there is no ledger at {path}: is database.path right?")
-    _keep_apart(config)
+    if not make:
+        if not os.path.exists(path):
+            raise StoreUnavailable(f"there is no ledger at {path}: is database.path right?")
+        _keep_apart(config)
     return SqliteDatabase(path, reactor, lease=lease if is_shared else None).open()
 
 
@@ -112,7 +113,8 @@ def _keep_apart(config: Config) -> None:
     """
     See that an SQLite ledger is in no backend, where it would be a stray and be deleted with the strays.
 
-    The configuration was checked by names; here links are followed.
+    The configuration was checked by names; here links are followed. Not for a daemon, which deletes no
+    strays: it must start beside a backend whose file system does not answer.
     """
     # `Path.resolve` would fail where links lead in a circle, which is for the backend to say.
     ledger = Path(os.path.realpath(config.database.path))
